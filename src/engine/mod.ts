@@ -1,0 +1,81 @@
+import type { FailureRecord } from "../errors/mod.ts";
+import type { Limits } from "../limits/mod.ts";
+import type { Collected, Mount } from "../wasi/mod.ts";
+
+export type { Collected, HostBytes, Mount, TreeEntry } from "../wasi/mod.ts";
+
+/** A compiled module, shared by all invocations of one digest. */
+export interface Module {
+  /** `sha256:` and 64 hexadecimal digits, of the bytes as they were given. */
+  readonly digest: string;
+  readonly name: string;
+  readonly compileMs: number;
+  readonly sizeBytes: number;
+  /** `module.field` of every import. */
+  readonly imports: readonly string[];
+  readonly exports: readonly string[];
+}
+
+/** One request to run a module in a fresh sandbox. */
+export interface Invocation {
+  /** argv; the first is the program's name. */
+  readonly arguments: readonly string[];
+  readonly environment: ReadonlyMap<string, string>;
+  readonly stdin?: Uint8Array;
+  /** Laid into one writable tree with root `/`, in order. */
+  readonly mounts: readonly Mount[];
+  /** Directories of that tree which the guest gets as preopens; `/` when absent. */
+  readonly preopens?: readonly string[];
+  /** Paths of the tree to hand out after the guest ended, whatever way it ended. */
+  readonly collect: readonly string[];
+  readonly limits: Limits;
+}
+
+export interface Usage {
+  /** Time on the thread from the start of instantiation, in milliseconds. */
+  readonly instantiateMs: number;
+  readonly runMs: number;
+  /** Linear memory at the end, in bytes (it never shrinks). */
+  readonly memoryBytes: number;
+  readonly filesBytesWritten: number;
+}
+
+/** How an invocation ended. */
+export type Result = {
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+  readonly collected: readonly Collected[];
+  readonly usage: Usage;
+} & (
+  | { readonly kind: "exited"; readonly exitCode: number }
+  /** `message` is the trap's reason; `stack` names the guest's functions, innermost first. */
+  | { readonly kind: "trapped"; readonly message: string; readonly stack: readonly string[] }
+  /** A ceiling or the caller's signal ended it. */
+  | { readonly kind: "stopped"; readonly failure: FailureRecord }
+  /** It never began, e.g. a missing import. */
+  | { readonly kind: "failed"; readonly failure: FailureRecord }
+);
+
+export interface RunOptions {
+  readonly signal?: AbortSignal;
+  /** Called while the guest runs, with what it wrote; also part of the result. */
+  readonly onOutput?: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
+}
+
+export interface EngineOptions {
+  /** Threads that run guests; default: the number of processors. */
+  readonly threads?: number;
+  /** Folder for spill files, owned by the engine; default: a new one below the system's temporary folder. */
+  readonly stagingFolder?: string;
+}
+
+/** Compiles and runs modules on a pool of threads. */
+export interface Engine extends AsyncDisposable {
+  /** Compiles once per digest. Throws a `Failure` that says what is wrong with the bytes. */
+  load(
+    source: { readonly path: string } | { readonly bytes: Uint8Array; readonly name: string },
+    options?: { readonly signal?: AbortSignal; readonly limits?: Limits },
+  ): Promise<Module>;
+  /** Runs a fresh instance. Rejects only for bugs; everything a guest does is a `Result`. */
+  run(module: Module, invocation: Invocation, options?: RunOptions): Promise<Result>;
+}

@@ -1,0 +1,92 @@
+/**
+ * The one table of failures. Every failure a user, an operator or a client can meet has a code here, with what the code
+ * says about retrying and the HTTP status it becomes. Parts add their rows; nothing else decides these properties.
+ */
+
+interface Row {
+  /** Whether the same request may succeed later without being changed. */
+  readonly retryable: boolean;
+  /** HTTP status of the problem document that a server answers with. */
+  readonly status: number;
+  /** What the code means, as one line for the documentation. */
+  readonly summary: string;
+}
+
+const table = {
+  "internal": { retryable: false, status: 500, summary: "A bug in Atalanta" },
+  "aborted": { retryable: true, status: 499, summary: "The caller stopped it" },
+  "invalid-argument": { retryable: false, status: 400, summary: "An argument or option is wrong" },
+} as const satisfies Record<string, Row>;
+
+/** A failure's stable name, for programs. */
+export type Code = keyof typeof table;
+
+/** Every code with its row, for the documentation and the API description. */
+export const codes: Readonly<Record<Code, Row>> = table;
+
+/** A place in a text that a user wrote. Line and column count from 1. */
+export interface Place {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface FailureOptions {
+  readonly cause?: unknown;
+  /** What to change, as a sentence of its own. */
+  readonly hint?: string;
+  readonly place?: Place;
+}
+
+/** A failure with a code. The message says what failed and with which value; the hint says what to change. */
+export class Failure extends Error {
+  readonly code: Code;
+  readonly hint: string | undefined;
+  readonly place: Place | undefined;
+
+  constructor(code: Code, message: string, options: FailureOptions = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.name = "Failure";
+    this.code = code;
+    this.hint = options.hint;
+    this.place = options.place;
+  }
+
+  /** Whether the same request may succeed later. */
+  get retryable(): boolean {
+    return table[this.code].retryable;
+  }
+
+  /** What crosses a thread, a journal or a wire. */
+  toJSON(): FailureRecord {
+    return {
+      code: this.code,
+      message: this.message,
+      retryable: this.retryable,
+      ...(this.hint === undefined ? {} : { hint: this.hint }),
+      ...(this.place === undefined ? {} : { place: this.place }),
+    };
+  }
+}
+
+/** A failure as plain data. */
+export interface FailureRecord {
+  readonly code: Code;
+  readonly message: string;
+  readonly retryable: boolean;
+  readonly hint?: string;
+  readonly place?: Place;
+}
+
+/** Turns anything thrown into a failure; what has no code is a bug and becomes `internal`. */
+export function toFailure(thrown: unknown): Failure {
+  if (thrown instanceof Failure) return thrown;
+  if (thrown instanceof Error && thrown.name === "AbortError") {
+    return new Failure("aborted", thrown.message, { cause: thrown });
+  }
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new Failure("internal", message, {
+    cause: thrown,
+    hint: "This is a bug in Atalanta; please report it with the output of --debug.",
+  });
+}

@@ -1,0 +1,127 @@
+import type { FailureRecord } from "../errors/mod.ts";
+import type { AskedLimits } from "../limits/mod.ts";
+
+/** An artifact in the content-addressed folder. Plain data: it goes into journals and messages. */
+export interface StoredArtifact {
+  readonly kind: "file" | "directory";
+  /** `sha256:` of the file's bytes, or of the directory's canonical index. */
+  readonly digest: string;
+  /** Bytes of the content. */
+  readonly size: number;
+  /** Files of a directory. */
+  readonly count?: number;
+}
+
+/** Where an input artifact comes from. */
+export type ArtifactSource =
+  | { readonly kind: "stored"; readonly artifact: StoredArtifact; readonly subPath?: string }
+  | { readonly kind: "raw"; readonly data: string }
+  | {
+      readonly kind: "http";
+      readonly url: string;
+      readonly headers: readonly { readonly name: string; readonly value: string }[];
+    };
+
+export interface InputArtifact {
+  readonly name: string;
+  /** Absolute path in the sandbox. */
+  readonly path: string;
+  readonly mode?: number;
+  /** Absent only when the artifact is optional and was not given. */
+  readonly source?: ArtifactSource;
+  /** `none` keeps an archive as it is; otherwise tar, tar+gzip and zip content is unpacked, as Argo does. */
+  readonly archive?: "none";
+}
+
+export interface OutputArtifact {
+  readonly name: string;
+  readonly path: string;
+  readonly optional: boolean;
+}
+
+export interface OutputParameter {
+  readonly name: string;
+  readonly path: string;
+  /** Used when the file is missing. */
+  readonly default?: string;
+}
+
+/** What runs: a Wasm module in a sandbox, or an ordinary container. */
+export type Program =
+  | {
+      readonly kind: "wasm";
+      /** An OCI reference, or a module file for local runs. */
+      readonly module: { readonly image: string } | { readonly path: string };
+      readonly pullPolicy?: "Always" | "IfNotPresent" | "Never";
+      /** Arguments after argv[0]. */
+      readonly arguments: readonly string[];
+      readonly limits: AskedLimits;
+    }
+  | {
+      readonly kind: "container";
+      readonly image: string;
+      readonly pullPolicy?: "Always" | "IfNotPresent" | "Never";
+      readonly command: readonly string[];
+      readonly arguments: readonly string[];
+      readonly workingDir?: string;
+    };
+
+/** One unit of work, shared by every front door. */
+export interface Task {
+  /** Names the attempt: the same key is the same piece of work. */
+  readonly key: string;
+  readonly program: Program;
+  readonly environment: readonly { readonly name: string; readonly value: string }[];
+  readonly stdin?: string;
+  /** A script's source: laid at `/argo/staging/script` and appended to the arguments, as Argo does. */
+  readonly script?: string;
+  readonly inputs: readonly InputArtifact[];
+  readonly outputs: {
+    readonly parameters: readonly OutputParameter[];
+    readonly artifacts: readonly OutputArtifact[];
+    /** Whether stdout becomes `outputs.result` (at most 256 KiB). */
+    readonly result: boolean;
+  };
+}
+
+/** Where the time went, in milliseconds. */
+export interface Timings {
+  readonly queueMs: number;
+  readonly pullMs: number;
+  readonly compileMs: number;
+  readonly instantiateMs: number;
+  readonly runMs: number;
+  /** Inputs made ready and outputs stored. */
+  readonly artifactsMs: number;
+}
+
+/** How a task ended. `Failed` is the program's fault and `Error` everything else, as in Argo. */
+export interface TaskResult {
+  readonly phase: "Succeeded" | "Failed" | "Error";
+  readonly message?: string;
+  readonly exitCode?: number;
+  readonly outputs: {
+    readonly result?: string;
+    readonly parameters: readonly { readonly name: string; readonly value: string }[];
+    readonly artifacts: readonly { readonly name: string; readonly artifact: StoredArtifact }[];
+  };
+  /** stdout and stderr as they came, stored; absent when nothing was written. */
+  readonly log?: StoredArtifact;
+  /** The last lines of stderr of a task that did not succeed. */
+  readonly stderrTail?: string;
+  /** The guest's functions at a trap, innermost first. */
+  readonly stack?: readonly string[];
+  readonly failure?: FailureRecord;
+  readonly timings: Timings;
+  readonly memoryBytes?: number;
+}
+
+export interface RunTaskOptions {
+  readonly signal?: AbortSignal;
+  readonly onOutput?: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
+}
+
+/** Runs tasks. Never rejects for what a task does: that is a `TaskResult`. */
+export interface TaskRunner extends AsyncDisposable {
+  run(task: Task, options?: RunTaskOptions): Promise<TaskResult>;
+}
