@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { readFileSync, globSync } from "node:fs";
+import { dirname, relative, resolve, sep } from "node:path";
+import { describe, test } from "node:test";
+
+/** Each part with the parts it may import. A part not listed here does not exist yet. */
+const parts: Readonly<Record<string, readonly string[]>> = {
+  errors: [],
+  limits: ["errors"],
+  wasi: ["errors", "limits"],
+  engine: ["errors", "limits", "wasi"],
+  oci: ["errors", "limits"],
+  artifacts: ["errors", "limits"],
+  container: ["errors", "limits"],
+  task: ["errors", "limits", "engine", "oci", "artifacts", "container"],
+  dispatch: ["errors", "limits", "task"],
+  workflow: ["errors", "limits", "task", "dispatch"],
+  cli: [
+    "errors",
+    "limits",
+    "engine",
+    "oci",
+    "artifacts",
+    "container",
+    "task",
+    "dispatch",
+    "workflow",
+  ],
+};
+
+const source = resolve(import.meta.dirname, "../src");
+
+function part(file: string): string {
+  return relative(source, file).split(sep)[0] ?? "";
+}
+
+function imports(file: string): string[] {
+  const text = readFileSync(file, "utf8");
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map(([, to = ""]) =>
+    resolve(dirname(file), to),
+  );
+}
+
+describe("source structure", () => {
+  for (const file of globSync("**/*.ts", { cwd: source }).map((name) => resolve(source, name))) {
+    const name = relative(source, file);
+    test(name, () => {
+      const allowed = parts[part(file)];
+      assert(allowed, `${part(file)} is not a known part`);
+      for (const to of imports(file)) {
+        if (!to.startsWith(source + sep) || part(to) === part(file)) continue;
+        assert(allowed.includes(part(to)), `${name} may not import from ${part(to)}`);
+        assert(
+          to.endsWith(`${sep}mod.ts`),
+          `${name} must import ${part(to)} through its mod.ts, not ${relative(source, to)}`,
+        );
+      }
+    });
+  }
+});
