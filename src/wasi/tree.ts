@@ -1,0 +1,297 @@
+import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import type { HostBytes, Mount, TreeEntry } from "./mod.ts";
+
+/** What a tree may hold, counted over everything that the guest writes. */
+export interface TreeLimits {
+  readonly filesBytes: number;
+  readonly fileCount: number;
+}
+
+export class FileNode {
+  readonly kind = "file";
+  readonly id: number;
+  mode: number;
+  readOnly = false;
+  links = 1;
+  timeMs: number = Date.now();
+  content: Content;
+  constructor(id: number, mode: number, content: Content) {
+    this.id = id;
+    this.mode = mode;
+    this.content = content;
+  }
+  get size(): number {
+    return this.content.kind === "slice" ? this.content.size : this.content.length;
+  }
+}
+
+export class DirectoryNode {
+  readonly kind = "directory";
+  readonly id: number;
+  mode = 0o755;
+  readOnly = false;
+  links = 1;
+  timeMs: number = Date.now();
+  /** Guest names are keys of this map and nothing else; insertion order is the reading order. */
+  readonly children: Map<string, Node> = new Map<string, Node>();
+  parent: DirectoryNode;
+  constructor(id: number, parent: DirectoryNode | undefined) {
+    this.id = id;
+    this.parent = parent ?? this;
+  }
+  get size(): number {
+    return 0;
+  }
+}
+
+export class LinkNode {
+  readonly kind = "symlink";
+  readonly id: number;
+  readonly target: string;
+  readOnly = false;
+  links = 1;
+  timeMs: number = Date.now();
+  constructor(id: number, target: string) {
+    this.id = id;
+    this.target = target;
+  }
+  get size(): number {
+    return Buffer.byteLength(this.target);
+  }
+}
+
+export type Node = FileNode | DirectoryNode | LinkNode;
+
+/** Bytes of a file: unchanged bytes of the host, a buffer that grows, or a spill file of ours. */
+type Content =
+  | {
+      readonly kind: "slice";
+      readonly path: string;
+      readonly offset: number;
+      readonly size: number;
+      descriptor?: number;
+    }
+  | { readonly kind: "memory"; bytes: Uint8Array; length: number }
+  | { readonly kind: "spill"; readonly path: string; readonly descriptor: number; length: number };
+
+/** A file grows in memory up to here, then lies in a spill file. */
+const spillFileBytes = 1024 * 1024;
+/** All files of one sandbox together stay in memory up to here. */
+const spillTotalBytes = 32 * 1024 * 1024;
+
+/** The inode tree of one sandbox. Nothing in it reaches the host's path functions with a name of the guest's. */
+export class Tree {
+  readonly root: DirectoryNode = new DirectoryNode(1, undefined);
+  readonly #limits: TreeLimits;
+  readonly #staging: () => string;
+  readonly #descriptors = new Set<number>();
+  readonly #spilled = new Set<string>();
+  #nextId = 2;
+  #memoryBytes = 0;
+  #spillCount = 0;
+  fileCount = 0;
+  filesBytes = 0;
+  bytesWritten = 0;
+
+  /** `staging` names a folder of ours; it is asked only when something spills. */
+  constructor(limits: TreeLimits, staging: () => string) {
+    this.#limits = limits;
+    this.#staging = staging;
+  }
+
+  /** Lays host content into the tree; later mounts cover earlier ones. */
+  mount(mount: Mount): void {
+    const parts = mount.path.split("/").filter((part) => part !== "");
+    if (mount.content.kind === "directory") {
+      const directory = this.#directoryAt(this.root, parts);
+      for (const entry of mount.content.entries) this.#add(directory, entry, mount.readOnly);
+      directory.readOnly = mount.readOnly;
+    } else {
+      const { mode, content } = mount.content;
+      this.#add(this.root, { kind: "file", path: parts.join("/"), mode, content }, mount.readOnly);
+    }
+  }
+
+  #add(base: DirectoryNode, entry: TreeEntry, readOnly: boolean): void {
+    const parts = entry.path.split("/").filter((part) => part !== "");
+    if (entry.kind === "directory") {
+      const directory = this.#directoryAt(base, parts);
+      directory.mode = entry.mode;
+      directory.readOnly = readOnly;
+      return;
+    }
+    const name = parts.pop() ?? "";
+    const parent = this.#directoryAt(base, parts);
+    const node =
+      entry.kind === "symlink"
+        ? new LinkNode(this.#nextId++, entry.target)
+        : new FileNode(this.#nextId++, entry.mode, ofHost(entry.content));
+    node.readOnly = readOnly;
+    parent.children.set(name, node);
+    if (readOnly && parent !== this.root && base !== this.root) parent.readOnly = true;
+  }
+
+  #directoryAt(base: DirectoryNode, parts: readonly string[]): DirectoryNode {
+    let directory = base;
+    for (const part of parts) {
+      let next = directory.children.get(part);
+      if (next?.kind !== "directory") {
+        next = new DirectoryNode(this.#nextId++, directory);
+        directory.children.set(part, next);
+      }
+      directory = next;
+    }
+    return directory;
+  }
+
+  /** Whether one more file, directory or link may be created. */
+  mayCreate(): boolean {
+    return this.fileCount < this.#limits.fileCount;
+  }
+
+  createFile(parent: DirectoryNode, name: string): FileNode {
+    const content: Content = { kind: "memory", bytes: new Uint8Array(0), length: 0 };
+    return this.#created(parent, name, new FileNode(this.#nextId++, 0o644, content));
+  }
+
+  createDirectory(parent: DirectoryNode, name: string): DirectoryNode {
+    return this.#created(parent, name, new DirectoryNode(this.#nextId++, parent));
+  }
+
+  createLink(parent: DirectoryNode, name: string, target: string): LinkNode {
+    return this.#created(parent, name, new LinkNode(this.#nextId++, target));
+  }
+
+  #created<Kind extends Node>(parent: DirectoryNode, name: string, node: Kind): Kind {
+    parent.children.set(name, node);
+    parent.timeMs = Date.now();
+    this.fileCount++;
+    return node;
+  }
+
+  /** Forgets content that no name and no descriptor reaches any more. */
+  release(file: FileNode): void {
+    this.resize(file, 0);
+  }
+
+  /** Reads up to `into.length` bytes at `position`; returns how many. */
+  read(file: FileNode, into: Uint8Array, position: number): number {
+    const { content } = file;
+    const count = Math.min(into.length, Math.max(0, file.size - position));
+    if (count === 0) return 0;
+    if (content.kind === "memory") {
+      into.set(content.bytes.subarray(position, position + count));
+      return count;
+    }
+    if (content.kind === "spill") return readSync(content.descriptor, into, 0, count, position);
+    content.descriptor ??= this.#open(content.path, "r");
+    return readSync(content.descriptor, into, 0, count, content.offset + position);
+  }
+
+  /** Writes at `position`, growing the file; false when a ceiling stands in the way, and then nothing is changed. */
+  write(file: FileNode, bytes: Uint8Array, position: number): boolean {
+    const end = position + bytes.length;
+    if (!this.resize(file, Math.max(end, file.size))) return false;
+    const { content } = file;
+    if (content.kind === "memory") content.bytes.set(bytes, position);
+    else if (content.kind === "spill") {
+      let done = 0;
+      while (done < bytes.length) {
+        done += writeSync(content.descriptor, bytes, done, bytes.length - done, position + done);
+      }
+    }
+    file.timeMs = Date.now();
+    this.bytesWritten += bytes.length;
+    return true;
+  }
+
+  /** Sets the size, filling with zeros, after taking host content over; false when a ceiling stands in the way. */
+  resize(file: FileNode, size: number): boolean {
+    const held = file.content.kind === "slice" ? 0 : file.size;
+    if (this.filesBytes - held + size > this.#limits.filesBytes) return false;
+    const content = this.#own(file, size);
+    this.filesBytes += size - held;
+    if (content.kind === "spill") {
+      // Bytes between the old and the new end must read as zeros even when the file shrank before.
+      if (size < content.length) ftruncateSync(content.descriptor, size);
+      content.length = size;
+      return true;
+    }
+    if (size > content.bytes.length) {
+      const grown = new Uint8Array(Math.max(size, Math.min(content.bytes.length * 2, spillFileBytes)));
+      grown.set(content.bytes.subarray(0, content.length));
+      this.#memoryBytes += grown.length - content.bytes.length;
+      content.bytes = grown;
+    }
+    if (size < content.length) content.bytes.fill(0, size, content.length);
+    content.length = size;
+    return true;
+  }
+
+  /** Makes the content writable, with room for `size` bytes. */
+  #own(file: FileNode, size: number): Exclude<Content, { kind: "slice" }> {
+    const before = file.content;
+    const large = size > spillFileBytes || this.#memoryBytes + size > spillTotalBytes;
+    if (before.kind === "spill" || (before.kind === "memory" && (!large || size <= before.length))) {
+      return before;
+    }
+    const keep = Math.min(file.size, size);
+    if (!large) {
+      const bytes = new Uint8Array(size);
+      this.read(file, bytes.subarray(0, keep), 0);
+      this.#memoryBytes += size;
+      const owned: Content = { kind: "memory", bytes, length: keep };
+      file.content = owned;
+      return owned;
+    }
+    const path = join(this.#staging(), `spill-${++this.#spillCount}`);
+    const spill: Content = { kind: "spill", path, descriptor: this.#open(path, "wx+"), length: keep };
+    this.#spilled.add(path);
+    const block = new Uint8Array(Math.min(keep, 256 * 1024));
+    for (let at = 0; at < keep; ) {
+      const count = this.read(file, block.subarray(0, Math.min(block.length, keep - at)), at);
+      writeSync(spill.descriptor, block, 0, count, at);
+      at += count;
+    }
+    if (before.kind === "memory") this.#memoryBytes -= before.bytes.length;
+    file.content = spill;
+    return spill;
+  }
+
+  #open(path: string, flags: string): number {
+    const descriptor = openSync(path, flags, 0o600);
+    this.#descriptors.add(descriptor);
+    return descriptor;
+  }
+
+  /** The bytes as the host sees them. A spill file that is handed out is no longer removed by `close`. */
+  handOut(file: FileNode): HostBytes {
+    const { content } = file;
+    if (content.kind === "memory") {
+      return { kind: "bytes", bytes: content.bytes.slice(0, content.length) };
+    }
+    if (content.kind === "spill") {
+      ftruncateSync(content.descriptor, content.length);
+      this.#spilled.delete(content.path);
+      return { kind: "slice", path: content.path, offset: 0, size: content.length };
+    }
+    return { kind: "slice", path: content.path, offset: content.offset, size: content.size };
+  }
+
+  /** Closes the host's descriptors and removes the spill files nobody was given. */
+  close(): void {
+    for (const descriptor of this.#descriptors) closeSync(descriptor);
+    for (const path of this.#spilled) rmSync(path, { force: true });
+    this.#descriptors.clear();
+    this.#spilled.clear();
+  }
+}
+
+function ofHost(content: HostBytes): Content {
+  if (content.kind === "slice") {
+    return { kind: "slice", path: content.path, offset: content.offset, size: content.size };
+  }
+  // Copied, because the guest may write into it while the host keeps its own.
+  return { kind: "memory", bytes: content.bytes.slice(), length: content.bytes.length };
+}
