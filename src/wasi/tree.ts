@@ -85,7 +85,7 @@ export class Tree {
   readonly root: DirectoryNode = new DirectoryNode(1, undefined);
   readonly #limits: TreeLimits;
   readonly #staging: () => string;
-  readonly #descriptors = new Set<number>();
+  readonly #descriptors = new Map<string, number>();
   readonly #spilled = new Set<string>();
   #nextId = 2;
   #memoryBytes = 0;
@@ -260,8 +260,11 @@ export class Tree {
   }
 
   #open(path: string, flags: string): number {
+    // The small files of a tree share one pack: one descriptor serves them all.
+    const known = this.#descriptors.get(path);
+    if (known !== undefined) return known;
     const descriptor = openSync(path, flags, 0o600);
-    this.#descriptors.add(descriptor);
+    this.#descriptors.set(path, descriptor);
     return descriptor;
   }
 
@@ -281,7 +284,7 @@ export class Tree {
 
   /** Closes the host's descriptors and removes the spill files nobody was given. */
   close(): void {
-    for (const descriptor of this.#descriptors) closeSync(descriptor);
+    for (const descriptor of this.#descriptors.values()) closeSync(descriptor);
     for (const path of this.#spilled) rmSync(path, { force: true });
     this.#descriptors.clear();
     this.#spilled.clear();

@@ -1,0 +1,36 @@
+/** Error numbers of WASI preview 1 (`errno` in its witx description). */
+export const errno = {
+  success: 0,
+  acces: 2,
+  badf: 8,
+  exist: 20,
+  fault: 21,
+  ilseq: 25,
+  inval: 28,
+  io: 29,
+  isdir: 31,
+  loop: 32,
+  mfile: 33,
+  nametoolong: 37,
+  noent: 44,
+  nospc: 51,
+  notdir: 54,
+  notempty: 55,
+  notsock: 57,
+  notsup: 58,
+  overflow: 61,
+  perm: 63,
+  rofs: 69,
+  spipe: 70,
+  xdev: 75,
+  notcapable: 76,
+} as const;
+
+/** Thrown inside the host and answered to the guest as a number. */
+export class Errno extends Error {
+  readonly number: number;
+  constructor(name: keyof typeof errno) {
+    super(name);
+    this.number = errno[name];
+  }
+}

@@ -1,0 +1,59 @@
+import { Errno } from "./errno.ts";
+import type { DirectoryNode, Node } from "./tree.ts";
+
+/** Longest path and deepest chain of links that a guest may ask for. */
+const pathBytes = 4096;
+const linkDepth = 40;
+
+export interface Resolved {
+  readonly parent: DirectoryNode;
+  /** Last part of the path; `.` when the path names the directory it started from. */
+  readonly name: string;
+  readonly node: Node | undefined;
+  /** The path ended in `/`, so it must be a directory. */
+  readonly directory: boolean;
+}
+
+/**
+ * Walks a guest's path from a preopened or opened directory. Nothing leads above that directory: neither `..`, nor an
+ * absolute path, nor a link (WASI preview 1, `path_open`: sandboxed resolution).
+ */
+export function resolvePath(base: DirectoryNode, path: string, follow: boolean): Resolved {
+  if (path === "") throw new Errno("noent");
+  if (path.startsWith("/")) throw new Errno("perm");
+  if (Buffer.byteLength(path) > pathBytes) throw new Errno("nametoolong");
+  if (path.includes("\0")) throw new Errno("inval");
+  const directory = /(^|\/)\.?\/*$/.test(path) || path.endsWith("/..") || path === "..";
+  const todo = path.split("/").filter((part) => part !== "").toReversed();
+  const trail: DirectoryNode[] = [base];
+  let links = 0;
+  for (;;) {
+    const at = trail.at(-1) ?? base;
+    const part = todo.pop();
+    if (part === undefined) {
+      const above = trail.at(-2);
+      if (above === undefined) return { parent: base, name: ".", node: base, directory };
+      const name = [...above.children].find(([, node]) => node === at)?.[0] ?? ".";
+      return { parent: above, name, node: at, directory };
+    }
+    if (part === ".") continue;
+    if (part === "..") {
+      if (trail.length === 1) throw new Errno("perm");
+      trail.pop();
+      continue;
+    }
+    if (Buffer.byteLength(part) > 255) throw new Errno("nametoolong");
+    const node = at.children.get(part);
+    const last = todo.length === 0;
+    if (node?.kind === "symlink" && (!last || follow || directory)) {
+      if (++links > linkDepth) throw new Errno("loop");
+      if (node.target.startsWith("/")) throw new Errno("perm");
+      todo.push(...node.target.split("/").filter((step) => step !== "").toReversed());
+      continue;
+    }
+    if (last) return { parent: at, name: part, node, directory };
+    if (node === undefined) throw new Errno("noent");
+    if (node.kind !== "directory") throw new Errno("notdir");
+    trail.push(node);
+  }
+}
