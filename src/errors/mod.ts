@@ -13,8 +13,8 @@ interface Row {
 }
 
 const table = {
-  "internal": { retryable: false, status: 500, summary: "A bug in Atalanta" },
-  "aborted": { retryable: true, status: 499, summary: "The caller stopped it" },
+  internal: { retryable: false, status: 500, summary: "A bug in Atalanta" },
+  aborted: { retryable: true, status: 499, summary: "The caller stopped it" },
   "invalid-argument": { retryable: false, status: 400, summary: "An argument or option is wrong" },
 } as const satisfies Record<string, Row>;
 

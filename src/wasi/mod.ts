@@ -2,7 +2,12 @@
 
 /** Bytes of a file on the host that the runtime owns (or was given by the user): never named by a guest. */
 export type HostBytes =
-  | { readonly kind: "slice"; readonly path: string; readonly offset: number; readonly size: number }
+  | {
+      readonly kind: "slice";
+      readonly path: string;
+      readonly offset: number;
+      readonly size: number;
+    }
   | { readonly kind: "bytes"; readonly bytes: Uint8Array };
 
 /** One entry of a tree. `path` is relative, `/`-separated, without `.` or `..`; parents may be left out. */

@@ -24,7 +24,10 @@ export function resolvePath(base: DirectoryNode, path: string, follow: boolean):
   if (Buffer.byteLength(path) > pathBytes) throw new Errno("nametoolong");
   if (path.includes("\0")) throw new Errno("inval");
   const directory = /(^|\/)\.?\/*$/.test(path) || path.endsWith("/..") || path === "..";
-  const todo = path.split("/").filter((part) => part !== "").toReversed();
+  const todo = path
+    .split("/")
+    .filter((part) => part !== "")
+    .toReversed();
   const trail: DirectoryNode[] = [base];
   let links = 0;
   for (;;) {
@@ -48,7 +51,12 @@ export function resolvePath(base: DirectoryNode, path: string, follow: boolean):
     if (node?.kind === "symlink" && (!last || follow || directory)) {
       if (++links > linkDepth) throw new Errno("loop");
       if (node.target.startsWith("/")) throw new Errno("perm");
-      todo.push(...node.target.split("/").filter((step) => step !== "").toReversed());
+      todo.push(
+        ...node.target
+          .split("/")
+          .filter((step) => step !== "")
+          .toReversed(),
+      );
       continue;
     }
     if (last) return { parent: at, name: part, node, directory };

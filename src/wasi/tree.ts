@@ -219,7 +219,9 @@ export class Tree {
       return true;
     }
     if (size > content.bytes.length) {
-      const grown = new Uint8Array(Math.max(size, Math.min(content.bytes.length * 2, spillFileBytes)));
+      const grown = new Uint8Array(
+        Math.max(size, Math.min(content.bytes.length * 2, spillFileBytes)),
+      );
       grown.set(content.bytes.subarray(0, content.length));
       this.#memoryBytes += grown.length - content.bytes.length;
       content.bytes = grown;
@@ -233,7 +235,10 @@ export class Tree {
   #own(file: FileNode, size: number): Exclude<Content, { kind: "slice" }> {
     const before = file.content;
     const large = size > spillFileBytes || this.#memoryBytes + size > spillTotalBytes;
-    if (before.kind === "spill" || (before.kind === "memory" && (!large || size <= before.length))) {
+    if (
+      before.kind === "spill" ||
+      (before.kind === "memory" && (!large || size <= before.length))
+    ) {
       return before;
     }
     const keep = Math.min(file.size, size);
@@ -246,10 +251,15 @@ export class Tree {
       return owned;
     }
     const path = join(this.#staging(), `spill-${++this.#spillCount}`);
-    const spill: Content = { kind: "spill", path, descriptor: this.#open(path, "wx+"), length: keep };
+    const spill: Content = {
+      kind: "spill",
+      path,
+      descriptor: this.#open(path, "wx+"),
+      length: keep,
+    };
     this.#spilled.add(path);
     const block = new Uint8Array(Math.min(keep, 256 * 1024));
-    for (let at = 0; at < keep; ) {
+    for (let at = 0; at < keep;) {
       const count = this.read(file, block.subarray(0, Math.min(block.length, keep - at)), at);
       writeSync(spill.descriptor, block, 0, count, at);
       at += count;
