@@ -16,6 +16,101 @@ const table = {
   internal: { retryable: false, status: 500, summary: "A bug in Atalanta" },
   aborted: { retryable: true, status: 499, summary: "The caller stopped it" },
   "invalid-argument": { retryable: false, status: 400, summary: "An argument or option is wrong" },
+  "module-invalid": {
+    retryable: false,
+    status: 422,
+    summary: "The bytes are no WebAssembly module, or damaged",
+  },
+  "module-component": {
+    retryable: false,
+    status: 422,
+    summary: "A component was given where a module is expected",
+  },
+  "module-unsupported": {
+    retryable: false,
+    status: 422,
+    summary: "The module needs a feature that is not offered",
+  },
+  "module-too-large": {
+    retryable: false,
+    status: 413,
+    summary: "The module has more bytes than the ceiling",
+  },
+  "module-import": {
+    retryable: false,
+    status: 422,
+    summary: "The module imports what the sandbox does not offer",
+  },
+  "module-entry": { retryable: false, status: 422, summary: "The module has nothing to start" },
+  "module-not-found": {
+    retryable: false,
+    status: 404,
+    summary: "There is no such module file or image",
+  },
+  "limit-time": {
+    retryable: false,
+    status: 504,
+    summary: "The guest ran longer than its time limit",
+  },
+  "limit-memory": {
+    retryable: false,
+    status: 422,
+    summary: "The guest needs more memory than its limit",
+  },
+  "limit-table": {
+    retryable: false,
+    status: 422,
+    summary: "The guest needs a larger table than its limit",
+  },
+  "limit-output": {
+    retryable: false,
+    status: 422,
+    summary: "The guest wrote more to stdout or stderr than its limit",
+  },
+  "limit-arguments": {
+    retryable: false,
+    status: 413,
+    summary: "Arguments and environment are larger than the limit",
+  },
+  "runner-lost": {
+    retryable: true,
+    status: 503,
+    summary: "The thread or process that ran the guest died",
+  },
+  "workflow-invalid": { retryable: false, status: 422, summary: "The workflow document is wrong" },
+  "workflow-unsupported": {
+    retryable: false,
+    status: 422,
+    summary: "The workflow uses a key that is not supported",
+  },
+  "artifact-missing": {
+    retryable: false,
+    status: 422,
+    summary: "An artifact or a file of it is not there",
+  },
+  "artifact-path": {
+    retryable: false,
+    status: 422,
+    summary: "An artifact path is not absolute or leads outside",
+  },
+  "output-too-large": {
+    retryable: false,
+    status: 413,
+    summary: "A result or parameter is larger than its ceiling",
+  },
+  storage: { retryable: true, status: 507, summary: "The disk is full, read-only or failed" },
+  "journal-format": {
+    retryable: false,
+    status: 409,
+    summary: "The journal was written by another version or is damaged",
+  },
+  "journal-busy": { retryable: true, status: 409, summary: "Another process runs this workflow" },
+  "not-found": { retryable: false, status: 404, summary: "There is no such workflow or node" },
+  "container-runtime": {
+    retryable: false,
+    status: 501,
+    summary: "No container runtime is here to run a container step",
+  },
 } as const satisfies Record<string, Row>;
 
 /** A failure's stable name, for programs. */

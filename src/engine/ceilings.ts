@@ -1,0 +1,170 @@
+import { Failure } from "../errors/mod.ts";
+import type { Limits } from "../limits/mod.ts";
+
+const pageBytes = 65_536;
+
+/**
+ * Writes our ceilings into the memory and table sections of a module: V8 has no ceiling of its own for a memory that the
+ * module defines. Everything else stays as it is, byte for byte (WebAssembly core specification, section 5.5).
+ */
+export function withCeilings(bytes: Uint8Array, name: string, limits: Limits): Uint8Array {
+  checkHeader(bytes, name, limits);
+  const parts: Uint8Array[] = [bytes.subarray(0, 8)];
+  const reader = new Reader(bytes, name, 8);
+  while (reader.at < bytes.length) {
+    const start = reader.at;
+    const id = reader.byte();
+    const size = reader.number();
+    const body = reader.take(size);
+    if (id === 4) parts.push(section(id, tables(body, name, limits)));
+    else if (id === 5) parts.push(section(id, memories(body, name, limits)));
+    else parts.push(bytes.subarray(start, reader.at));
+  }
+  return Buffer.concat(parts);
+}
+
+function checkHeader(bytes: Uint8Array, name: string, limits: Limits): void {
+  if (bytes.length > limits.moduleBytes) {
+    throw new Failure(
+      "module-too-large",
+      `"${name}" has ${bytes.length} bytes; the ceiling is ${limits.moduleBytes}`,
+      {
+        hint: "Build it with optimisation for size and without debug information.",
+      },
+    );
+  }
+  const magic = Buffer.from(bytes.subarray(0, 4)).toString("latin1");
+  if (magic !== "\0asm") {
+    const shown = Buffer.from(bytes.subarray(0, 4)).toString("hex");
+    throw new Failure(
+      "module-invalid",
+      `"${name}" is not a WebAssembly module: it begins with ${shown || "nothing"}`,
+      {
+        hint: "A module begins with 0061736d. Text (.wat) must be compiled first.",
+      },
+    );
+  }
+  if (bytes.length < 8) throw truncated(name);
+  if (bytes[6] === 1) {
+    throw new Failure("module-component", `"${name}" is a component; a core module is expected`, {
+      hint: "Build it for wasip1 (for example `--target wasm32-wasip1`).",
+    });
+  }
+  if (bytes[4] !== 1 || bytes[5] !== 0) {
+    throw new Failure(
+      "module-invalid",
+      `"${name}" has WebAssembly version ${bytes[4]}; 1 is expected`,
+      {
+        hint: "Build it with a current tool chain.",
+      },
+    );
+  }
+}
+
+function truncated(name: string): Failure {
+  return new Failure("module-invalid", `"${name}" ends in the middle of a section`, {
+    hint: "The file is truncated or damaged; build or download it again.",
+  });
+}
+
+function memories(body: Uint8Array, name: string, limits: Limits): Uint8Array {
+  const ceiling = Math.min(65_536, Math.floor(limits.memoryBytes / pageBytes));
+  const reader = new Reader(body, name);
+  const count = reader.number();
+  const out = [leb(count)];
+  for (let index = 0; index < count; index++) {
+    const flags = reader.byte();
+    if (flags & ~1) {
+      const what = flags & 2 ? "shared memory (threads)" : "a 64-bit memory";
+      throw new Failure("module-unsupported", `"${name}" asks for ${what}`, {
+        hint: "Build it for wasm32-wasip1 without threads.",
+      });
+    }
+    const minimum = reader.number();
+    const maximum = flags & 1 ? reader.number() : 65_536;
+    if (minimum > ceiling) {
+      throw new Failure(
+        "limit-memory",
+        `"${name}" starts with ${minimum * pageBytes} bytes of memory; the ceiling is ${ceiling * pageBytes}`,
+        {
+          hint: "Raise limits.memory of the step.",
+        },
+      );
+    }
+    out.push(Buffer.from([1]), leb(minimum), leb(Math.min(maximum, ceiling)));
+  }
+  return Buffer.concat(out);
+}
+
+function tables(body: Uint8Array, name: string, limits: Limits): Uint8Array {
+  const reader = new Reader(body, name);
+  const count = reader.number();
+  const out = [leb(count)];
+  for (let index = 0; index < count; index++) {
+    const type = reader.byte();
+    const flags = type === 0x70 || type === 0x6f ? reader.byte() : 255;
+    // A table with an initialiser or of another reference type is newer than what our tool chains make.
+    if (flags > 1) {
+      throw new Failure("module-unsupported", `"${name}" has a table of a kind we do not know`, {
+        hint: "Build it without the garbage-collection and typed-reference proposals.",
+      });
+    }
+    const minimum = reader.number();
+    const maximum = flags === 1 ? reader.number() : 0xffff_ffff;
+    if (minimum > limits.tableElements) {
+      throw new Failure(
+        "limit-table",
+        `"${name}" has a table of ${minimum} elements; the ceiling is ${limits.tableElements}`,
+      );
+    }
+    out.push(Buffer.from([type, 1]), leb(minimum), leb(Math.min(maximum, limits.tableElements)));
+  }
+  return Buffer.concat(out);
+}
+
+function section(id: number, body: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from([id]), leb(body.length), body]);
+}
+
+function leb(value: number): Uint8Array {
+  const out: number[] = [];
+  let rest = value;
+  do {
+    const low = rest % 128;
+    rest = Math.floor(rest / 128);
+    out.push(rest > 0 ? low | 128 : low);
+  } while (rest > 0);
+  return Buffer.from(out);
+}
+
+class Reader {
+  at: number;
+  readonly #bytes: Uint8Array;
+  readonly #name: string;
+  constructor(bytes: Uint8Array, name: string, at = 0) {
+    this.#bytes = bytes;
+    this.#name = name;
+    this.at = at;
+  }
+  byte(): number {
+    const value = this.#bytes[this.at++];
+    if (value === undefined) throw truncated(this.#name);
+    return value;
+  }
+  /** An unsigned LEB128 number of at most 32 bits. */
+  number(): number {
+    let value = 0;
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = this.byte();
+      value += (byte & 127) * 2 ** shift;
+      if (byte < 128) return value;
+    }
+    throw truncated(this.#name);
+  }
+  take(size: number): Uint8Array {
+    const start = this.at;
+    this.at += size;
+    if (this.at > this.#bytes.length) throw truncated(this.#name);
+    return this.#bytes.subarray(start, this.at);
+  }
+}
