@@ -111,7 +111,7 @@ const table = {
     status: 501,
     summary: "No container runtime is here to run a container step",
   },
-} as const satisfies Record<string, Row>;
+} satisfies Record<string, Row>;
 
 /** A failure's stable name, for programs. */
 export type Code = keyof typeof table;

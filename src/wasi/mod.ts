@@ -1,4 +1,7 @@
 /** What a guest sees: its file system, clocks, randomness and standard streams. */
+export { collectPath } from "./collect.ts";
+export { Exit, preview1 } from "./preview1.ts";
+export { Tree } from "./tree.ts";
 
 /** Bytes of a file on the host that the runtime owns (or was given by the user): never named by a guest. */
 export type HostBytes =

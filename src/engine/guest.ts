@@ -1,0 +1,171 @@
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
+import type { Limits } from "../limits/mod.ts";
+import { collectPath, Exit, preview1, Tree, type Collected, type Mount } from "../wasi/mod.ts";
+
+/** An invocation as it crosses to the thread. */
+export interface GuestRequest {
+  readonly arguments: readonly string[];
+  readonly environment: ReadonlyMap<string, string>;
+  readonly stdin: Uint8Array;
+  readonly mounts: readonly Mount[];
+  readonly preopens: readonly string[];
+  readonly collect: readonly string[];
+  readonly limits: Limits;
+  /** Whether output is sent while the guest runs. */
+  readonly live: boolean;
+}
+
+export interface GuestOutcome {
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+  readonly collected: readonly Collected[];
+  readonly instantiateMs: number;
+  readonly runMs: number;
+  readonly memoryBytes: number;
+  readonly filesBytesWritten: number;
+  readonly end:
+    | { readonly kind: "exited"; readonly exitCode: number }
+    | { readonly kind: "trapped"; readonly message: string; readonly stack: readonly string[] }
+    | { readonly kind: "stopped" | "failed"; readonly failure: FailureRecord };
+}
+
+export interface GuestPlace {
+  readonly stagingFolder: string;
+  readonly staging: string;
+  readonly onOutput: ((stream: "stdout" | "stderr", bytes: Uint8Array) => void) | undefined;
+}
+
+/** Instantiates the module afresh, runs `_start` to its end and collects what it left. */
+export function runGuest(
+  module: WebAssembly.Module,
+  request: GuestRequest,
+  place: GuestPlace,
+): GuestOutcome {
+  const { limits } = request;
+  let folder: string | undefined;
+  const tree = new Tree(limits, () => {
+    if (folder === undefined) {
+      folder = join(place.stagingFolder, place.staging);
+      mkdirSync(folder);
+    }
+    return folder;
+  });
+  const output = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
+  const written = { stdout: 0, stderr: 0 };
+  const start = performance.now();
+  let started = start;
+  let memory: WebAssembly.Memory | undefined;
+  let collected: readonly Collected[] = [];
+  let end: GuestOutcome["end"];
+  try {
+    for (const mount of request.mounts) tree.mount(mount);
+    const wasi = preview1({
+      arguments: request.arguments,
+      environment: request.environment,
+      stdin: request.stdin,
+      tree,
+      preopens: request.preopens,
+      descriptors: limits.descriptors,
+      output(stream, bytes) {
+        const room = limits.outputBytes - written[stream];
+        const kept = bytes.subarray(0, room);
+        written[stream] += kept.length;
+        output[stream].push(kept);
+        place.onOutput?.(stream, kept);
+        if (bytes.length > room) {
+          throw new Failure(
+            "limit-output",
+            `The guest wrote more than ${limits.outputBytes} bytes to ${stream}`,
+            {
+              hint: "Write large data to a file and hand it out as an artifact, or raise limits.output.",
+            },
+          );
+        }
+      },
+    });
+    checkImports(module, wasi.imports);
+    const instance = new WebAssembly.Instance(module, {
+      wasi_snapshot_preview1: wasi.imports,
+      wasi_unstable: {},
+    });
+    if (instance.exports["memory"] instanceof WebAssembly.Memory) {
+      memory = instance.exports["memory"];
+      wasi.attach(memory);
+    }
+    started = performance.now();
+    const entry = instance.exports["_start"];
+    if (typeof entry !== "function") {
+      throw new Failure("module-entry", 'The module exports no function "_start"', {
+        hint: "Build it as a command (a program with main), not as a library.",
+      });
+    }
+    end = enter(entry as () => void);
+  } catch (thrown) {
+    end = { kind: "failed", failure: toFailure(thrown).toJSON() };
+  }
+  const ended = performance.now();
+  try {
+    collected = request.collect.map((path) => collectPath(tree, path));
+  } catch (thrown) {
+    end = { kind: "failed", failure: toFailure(thrown).toJSON() };
+  }
+  const { bytesWritten } = tree;
+  tree.close();
+  const handedOut = collected.some((item) => item.kind !== "missing");
+  if (folder !== undefined && !handedOut) rmSync(folder, { recursive: true, force: true });
+  return {
+    stdout: joined(output.stdout),
+    stderr: joined(output.stderr),
+    collected,
+    instantiateMs: started - start,
+    runMs: ended - started,
+    memoryBytes: memory?.buffer.byteLength ?? 0,
+    filesBytesWritten: bytesWritten,
+    end,
+  };
+}
+
+function enter(entry: () => void): GuestOutcome["end"] {
+  try {
+    entry();
+    return { kind: "exited", exitCode: 0 };
+  } catch (thrown) {
+    if (thrown instanceof Exit) return { kind: "exited", exitCode: thrown.exitCode };
+    if (thrown instanceof Failure) return { kind: "stopped", failure: thrown.toJSON() };
+    if (thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError) {
+      return { kind: "trapped", message: thrown.message, stack: guestStack(thrown.stack ?? "") };
+    }
+    throw thrown;
+  }
+}
+
+/** The guest's functions out of V8's stack, innermost first; nothing of the host's. */
+function guestStack(stack: string): string[] {
+  return [...stack.matchAll(/^\s+at (?:(.+?) \()?wasm:\/\/[^\s:]*:(wasm-function\[\d+\])/gm)].map(
+    ([, name, index = ""]) => name?.replace(/^wasm-[0-9a-f]+\./, "") ?? index,
+  );
+}
+
+function checkImports(module: WebAssembly.Module, offered: object): void {
+  const missing = WebAssembly.Module.imports(module).find(
+    (wanted) =>
+      wanted.module !== "wasi_snapshot_preview1" ||
+      wanted.kind !== "function" ||
+      !Object.hasOwn(offered, wanted.name),
+  );
+  if (!missing) return;
+  throw new Failure(
+    "module-import",
+    `The module imports the ${missing.kind} "${missing.module}.${missing.name}", which the sandbox does not offer`,
+    {
+      hint: "Build it for wasip1; only wasi_snapshot_preview1 functions can be imported.",
+    },
+  );
+}
+
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const [only] = chunks;
+  return chunks.length === 1 && only ? only : new Uint8Array(Buffer.concat(chunks));
+}
