@@ -2,6 +2,7 @@ import type { FailureRecord } from "../errors/mod.ts";
 import type { Limits } from "../limits/mod.ts";
 import type { Collected, Mount } from "../wasi/mod.ts";
 
+export { createEngine } from "./engine.ts";
 export type { Collected, HostBytes, Mount, TreeEntry } from "../wasi/mod.ts";
 
 /** A compiled module, shared by all invocations of one digest. */

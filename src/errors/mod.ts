@@ -12,7 +12,7 @@ interface Row {
   readonly summary: string;
 }
 
-const table = {
+const table: Readonly<Record<Code, Row>> = {
   internal: { retryable: false, status: 500, summary: "A bug in Atalanta" },
   aborted: { retryable: true, status: 499, summary: "The caller stopped it" },
   "invalid-argument": { retryable: false, status: 400, summary: "An argument or option is wrong" },
@@ -111,10 +111,36 @@ const table = {
     status: 501,
     summary: "No container runtime is here to run a container step",
   },
-} satisfies Record<string, Row>;
+};
 
 /** A failure's stable name, for programs. */
-export type Code = keyof typeof table;
+export type Code =
+  | "internal"
+  | "aborted"
+  | "invalid-argument"
+  | "module-invalid"
+  | "module-component"
+  | "module-unsupported"
+  | "module-too-large"
+  | "module-import"
+  | "module-entry"
+  | "module-not-found"
+  | "limit-time"
+  | "limit-memory"
+  | "limit-table"
+  | "limit-output"
+  | "limit-arguments"
+  | "runner-lost"
+  | "workflow-invalid"
+  | "workflow-unsupported"
+  | "artifact-missing"
+  | "artifact-path"
+  | "output-too-large"
+  | "storage"
+  | "journal-format"
+  | "journal-busy"
+  | "not-found"
+  | "container-runtime";
 
 /** Every code with its row, for the documentation and the API description. */
 export const codes: Readonly<Record<Code, Row>> = table;
