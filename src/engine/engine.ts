@@ -140,7 +140,7 @@ class ThreadEngine implements Engine {
     const thread: Thread = { worker, known: new Set(), job: undefined, timer: undefined };
     this.#threads.add(thread);
     worker.on("message", (message: FromWorker) => this.#receive(thread, message));
-    worker.on("error", (cause) => {
+    worker.on("error", (cause: Error) => {
       const failure = new Failure(
         "runner-lost",
         `The thread that ran the guest died: ${cause.message}`,
