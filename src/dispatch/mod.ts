@@ -1,3 +1,4 @@
+export { createLocalDispatcher } from "./local.ts";
 import type { RunTaskOptions, Task, TaskResult } from "../task/mod.ts";
 
 /** Brings tasks to whoever runs them: this process, or runners behind a broker. */
