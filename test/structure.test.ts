@@ -9,23 +9,11 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   limits: ["errors"],
   wasi: ["errors", "limits"],
   engine: ["errors", "limits", "wasi"],
-  oci: ["errors", "limits"],
-  artifacts: ["errors", "limits"],
-  container: ["errors", "limits"],
-  task: ["errors", "limits", "engine", "oci", "artifacts", "container"],
+  artifacts: ["errors", "limits", "wasi"],
+  task: ["errors", "limits", "engine", "artifacts"],
   dispatch: ["errors", "limits", "task"],
   workflow: ["errors", "limits", "task", "dispatch"],
-  cli: [
-    "errors",
-    "limits",
-    "engine",
-    "oci",
-    "artifacts",
-    "container",
-    "task",
-    "dispatch",
-    "workflow",
-  ],
+  cli: ["errors", "limits", "engine", "artifacts", "task", "dispatch", "workflow"],
 };
 
 const source = resolve(import.meta.dirname, "../src");

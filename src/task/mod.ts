@@ -1,36 +1,21 @@
 import type { FailureRecord } from "../errors/mod.ts";
+import type { StoredArtifact } from "../artifacts/mod.ts";
 import type { AskedLimits } from "../limits/mod.ts";
 
-/** An artifact in the content-addressed folder. Plain data: it goes into journals and messages. */
-export interface StoredArtifact {
-  readonly kind: "file" | "directory";
-  /** `sha256:` of the file's bytes, or of the directory's canonical index. */
-  readonly digest: string;
-  /** Bytes of the content. */
-  readonly size: number;
-  /** Files of a directory. */
-  readonly count?: number;
-}
+export { createTaskRunner } from "./runner.ts";
+export type { StoredArtifact } from "../artifacts/mod.ts";
 
 /** Where an input artifact comes from. */
 export type ArtifactSource =
   | { readonly kind: "stored"; readonly artifact: StoredArtifact; readonly subPath?: string }
-  | { readonly kind: "raw"; readonly data: string }
-  | {
-      readonly kind: "http";
-      readonly url: string;
-      readonly headers: readonly { readonly name: string; readonly value: string }[];
-    };
+  | { readonly kind: "raw"; readonly data: string };
 
 export interface InputArtifact {
   readonly name: string;
   /** Absolute path in the sandbox. */
   readonly path: string;
-  readonly mode?: number;
   /** Absent only when the artifact is optional and was not given. */
   readonly source?: ArtifactSource;
-  /** `none` keeps an archive as it is; otherwise tar, tar+gzip and zip content is unpacked, as Argo does. */
-  readonly archive?: "none";
 }
 
 export interface OutputArtifact {
@@ -46,25 +31,14 @@ export interface OutputParameter {
   readonly default?: string;
 }
 
-/** What runs: a Wasm module in a sandbox, or an ordinary container. */
-export type Program =
-  | {
-      readonly kind: "wasm";
-      /** An OCI reference, or a module file for local runs. */
-      readonly module: { readonly image: string } | { readonly path: string };
-      readonly pullPolicy?: "Always" | "IfNotPresent" | "Never";
-      /** Arguments after argv[0]. */
-      readonly arguments: readonly string[];
-      readonly limits: AskedLimits;
-    }
-  | {
-      readonly kind: "container";
-      readonly image: string;
-      readonly pullPolicy?: "Always" | "IfNotPresent" | "Never";
-      readonly command: readonly string[];
-      readonly arguments: readonly string[];
-      readonly workingDir?: string;
-    };
+/** What runs in the sandbox. */
+export interface Program {
+  /** An OCI reference, or a module file for local runs. */
+  readonly module: { readonly image: string } | { readonly path: string };
+  /** Arguments after argv[0]. */
+  readonly arguments: readonly string[];
+  readonly limits: AskedLimits;
+}
 
 /** One unit of work, shared by every front door. */
 export interface Task {
@@ -73,8 +47,6 @@ export interface Task {
   readonly program: Program;
   readonly environment: readonly { readonly name: string; readonly value: string }[];
   readonly stdin?: string;
-  /** A script's source: laid at `/argo/staging/script` and appended to the arguments, as Argo does. */
-  readonly script?: string;
   readonly inputs: readonly InputArtifact[];
   readonly outputs: {
     readonly parameters: readonly OutputParameter[];
