@@ -12,7 +12,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
-import { Readable, Transform } from "node:stream";
+import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Failure } from "../errors/mod.ts";
 import type { Collected, HostBytes, Mount, TreeEntry } from "../wasi/mod.ts";
