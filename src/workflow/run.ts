@@ -65,7 +65,7 @@ export async function runWorkflow(options: RunWorkflowOptions): Promise<Workflow
   const run = new Run(options, name);
   const entry = run.template(workflow.spec.entrypoint);
   const globals = run.globals();
-  const inputs = bind(entry, workflow.spec.arguments ?? {}, globals);
+  const inputs = entryInputs(entry, globals);
   const { node, outputs } = await run.execute(entry, name, name, inputs, globals);
   return { name, root: node, outputs };
 }
@@ -389,6 +389,29 @@ interface Place {
   readonly word: "steps" | "tasks";
 }
 
+/** The entrypoint's inputs are the workflow's arguments of the same names. */
+function entryInputs(template: Template, globals: Globals): Inputs {
+  const parameters = new Map<string, string>();
+  const artifacts = new Map<string, ArtifactSource>();
+  for (const input of template.inputs?.parameters ?? []) {
+    const own = input.value ?? input.default;
+    const value = globals.parameters.get(`workflow.parameters.${input.name}`) ?? own;
+    if (value === undefined) throw notGiven("parameter", input.name, "spec.arguments.parameters");
+    checkEnum(input.name, String(value), input.enum);
+    parameters.set(input.name, String(value));
+  }
+  for (const input of template.inputs?.artifacts ?? []) {
+    const source = globals.artifacts.get(`workflow.artifacts.${input.name}`) ?? rawSource(input);
+    if (source) artifacts.set(input.name, source);
+    else if (!input.optional) throw notGiven("artifact", input.name, "spec.arguments.artifacts");
+  }
+  return { parameters, artifacts };
+}
+
+function rawSource(artifact: Artifact): ArtifactSource | undefined {
+  return artifact.raw && { kind: "raw", data: artifact.raw.data };
+}
+
 /** Gives a template its inputs: what the step says, else the template's own value or default. */
 function bind(
   template: Template,
@@ -399,19 +422,16 @@ function bind(
   const artifacts = new Map<string, ArtifactSource>();
   for (const input of template.inputs?.parameters ?? []) {
     const said = given.parameters?.find((item) => item.name === input.name);
-    const value = known.parameters.get(`workflow.parameters.${input.name}`);
-    const chosen = said?.value ?? input.value ?? input.default ?? (said ? value : undefined);
-    if (chosen === undefined)
+    const written = said?.value ?? input.value ?? input.default;
+    if (written === undefined)
       throw notGiven("parameter", input.name, `an argument for template "${template.name}"`);
-    const text = substitute(String(chosen), known.parameters);
-    checkEnum(input.name, text, input.enum);
-    parameters.set(input.name, text);
+    const value = substitute(String(written), known.parameters);
+    checkEnum(input.name, value, input.enum);
+    parameters.set(input.name, value);
   }
   for (const input of template.inputs?.artifacts ?? []) {
-    const said = given.artifacts?.find((item) => item.name === input.name) ?? input;
-    const source =
-      sourceOf(said, known) ??
-      (said === input ? undefined : known.artifacts.get(`workflow.artifacts.${input.name}`));
+    const said = given.artifacts?.find((item) => item.name === input.name);
+    const source = said ? sourceOf(said, known) : rawSource(input);
     if (source) artifacts.set(input.name, source);
     else if (!input.optional)
       throw notGiven("artifact", input.name, `an argument for template "${template.name}"`);
@@ -423,7 +443,9 @@ function sourceOf(
   artifact: Artifact,
   known: { readonly parameters: Scope; readonly artifacts: ReadonlyMap<string, ArtifactSource> },
 ): ArtifactSource | undefined {
-  if (artifact.raw) return { kind: "raw", data: substitute(artifact.raw.data, known.parameters) };
+  if (artifact.raw) {
+    return { kind: "raw", data: substitute(artifact.raw.data, known.parameters) };
+  }
   if (artifact.from === undefined) return undefined;
   const source = known.artifacts.get(artifact.from.replace(/^\{\{\s*|\s*\}\}$/g, ""));
   if (!source) return undefined;
