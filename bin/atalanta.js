@@ -1,16 +1,16 @@
 #!/usr/bin/env node
 // Finds a Node that is new enough (the npm package "node" brings one) and starts the built command line.
 import { spawn } from "node:child_process";
-import { createRequire, enableCompileCache } from "node:module";
+import * as modules from "node:module";
 import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 
 const main = new URL("../dist/cli/main.js", import.meta.url);
 if (Number(process.versions.node.split(".")[0]) >= 26) {
-  enableCompileCache?.();
+  modules.enableCompileCache?.();
   await import(main.href);
 } else {
-  const node = createRequire(import.meta.url).resolve("node/bin/node");
+  const node = modules.createRequire(import.meta.url).resolve("node/bin/node");
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: "inherit",
   });

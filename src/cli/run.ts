@@ -87,7 +87,7 @@ export function addRun(program: Command): void {
 function report(node: NodeStatus, json: boolean): void {
   if (json) {
     const { children: _children, ...plain } = node;
-    process.stdout.write(`${JSON.stringify({ type: "node", ...plain })}\n`);
+    process.stdout.write(`${JSON.stringify({ ...plain, type: "node", kind: node.type })}\n`);
   } else if (node.finishedAt !== undefined) {
     const mark = { Succeeded: "✔", Failed: "✖", Error: "⚠", Omitted: "○", Running: "●" }[
       node.phase
