@@ -1,0 +1,235 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { after, describe, test } from "node:test";
+
+const root = resolve(import.meta.dirname, "..");
+const home = mkdtempSync(join(tmpdir(), "atalanta-test-"));
+after(() => rmSync(home, { recursive: true, force: true }));
+
+function atalanta(...args: readonly string[]) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [join(root, "src/cli/main.ts"), ...args],
+    {
+      cwd: root,
+      encoding: "utf8",
+      env: { PATH: process.env["PATH"], HOME: home },
+    },
+  );
+  return { status, stdout, stderr };
+}
+
+function workflow(text: string): string {
+  const path = join(home, `${createHash("sha256").update(text).digest("hex").slice(0, 12)}.yaml`);
+  writeFileSync(path, text);
+  return path;
+}
+
+const head = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {name: t}\n";
+const probe = join(root, "test/guests/probe/probe.wasm");
+const words = ["run", "examples/words/workflow.yaml", "-a", "doc=LICENSE"];
+
+describe("atalanta run", () => {
+  test("runs the example on a real text: every word is counted once", () => {
+    const out = join(home, "out");
+    const { status, stdout, stderr } = atalanta(...words, "--output-dir", out);
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /Succeeded in \d+ ms/);
+    const counted = readFileSync(join(root, "LICENSE"), "utf8").match(/[A-Za-z]+/g)?.length;
+    const page = readFileSync(join(out, "report.html"), "utf8");
+    assert.match(page, new RegExp(`<p>${counted} words in \\d+ parts`));
+  });
+
+  test("names its nodes as Argo does, and reports them as JSON", () => {
+    const { stdout } = atalanta(...words, "--json", "--name", "letters");
+    const events = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const names = new Set(events.map((event) => event["name"]));
+    for (const name of [
+      "letters",
+      "letters[0].split",
+      "letters[1].count(0:001.txt)",
+      "letters[2].join",
+    ]) {
+      assert.ok(names.has(name), `${name} in ${[...names].slice(0, 5).join(" ")}`);
+    }
+    assert.equal(events.at(-1)?.["phase"], "Succeeded");
+  });
+
+  test("a failed step says which template at which line, its exit code and its last words", () => {
+    const file = workflow(`${head}spec:
+  entrypoint: main
+  templates:
+    - name: main
+      steps: [[{name: a, template: bad}]]
+    - name: bad
+      wasm: {module: ${probe}, command: [stderr, "no paper left", "3"]}
+`);
+    const { status, stderr } = atalanta("run", file);
+    assert.equal(status, 1);
+    assert.match(stderr, /t\[0\]\.a \(template "bad" at .*\.yaml:8\): Error \(exit code 3\)/);
+    assert.match(stderr, /\| no paper left/);
+  });
+
+  test("a dag passes parameters, artifacts and exit codes, and omits what waits for a failure", () => {
+    const leaf = (name: string, rest: string): string =>
+      `    - name: ${name}\n      wasm: {module: ${probe}, ${rest}}\n`;
+    const file = workflow(`${head}spec:
+  entrypoint: main
+  arguments: {parameters: [{name: text, value: one}]}
+  templates:
+    - name: main
+      dag:
+        tasks:
+          - {name: write, template: write}
+          - {name: read, template: read, dependencies: [write], arguments: {artifacts: [{name: f, from: "{{tasks.write.outputs.artifacts.f}}"}]}}
+          - {name: fails, template: fails, dependencies: [read]}
+          - {name: never, template: fails, dependencies: [fails]}
+    - name: read
+      inputs: {artifacts: [{name: f, path: /in/f}]}
+      wasm: {module: ${probe}, command: [cat, /in/f]}
+    - name: write
+      outputs: {artifacts: [{name: f, path: /out/f}]}
+      wasm: {module: ${probe}, command: [write, /out/f, "{{workflow.parameters.text}}"]}
+${leaf("fails", "command: [exit, 9]")}`);
+    const { status, stdout, stderr } = atalanta("run", file, "-p", "text=two", "--json");
+    assert.equal(status, 1, stderr);
+    const events = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const last = (name: string) => events.findLast((event) => event["name"] === name);
+    const read = last("t.read")?.["result"] as { outputs: { result: string } };
+    assert.equal(read.outputs.result, "two");
+    assert.equal(last("t.fails")?.["phase"], "Failed");
+    assert.equal(last("t.never")?.["phase"], "Omitted");
+  });
+
+  const bad: readonly (readonly [string, string[], RegExp])[] = [
+    [
+      "an artifact that is not given",
+      ["run", "examples/words/workflow.yaml"],
+      /artifact "doc" is not given/,
+    ],
+    [
+      "an artifact file that is not there",
+      [...words.slice(0, 2), "-a", "doc=/nowhere"],
+      /artifact-missing.*\/nowhere/,
+    ],
+    ["a parameter that nobody asked for", [...words, "-p", "dpi=1"], /no parameter "dpi"/],
+    ["a workflow file that is not there", ["run", "/nowhere.yaml"], /not-found.*\/nowhere\.yaml/],
+  ];
+  for (const [name, args, message] of bad) {
+    test(`${name} is an error with a code and exit 2`, () => {
+      const { status, stderr } = atalanta(...args);
+      assert.equal(status, 2, stderr);
+      assert.match(stderr, message);
+      assert.match(stderr, /hint:/);
+    });
+  }
+});
+
+describe("atalanta lint", () => {
+  test("ten mistakes give ten messages in one pass, each with its place and a hint", () => {
+    const file = workflow(`${head}spec:
+  entrypoint: mian
+  templates:
+    - name: main
+      steps:
+        - - name: a
+            template: hullo
+          - name: a
+            template: hello
+            arguments: {parameters: [{name: wrong, value: "{{inputs.parameters.nothing}}"}]}
+    - name: hello
+      inputs: {parameters: [{name: text}], artifacts: [{name: doc, path: ../doc, optional: true}]}
+      wasm: {image: x, limits: {memory: lots}, args: ["{{inputs.parameters.txt}}"]}
+    - name: circle
+      steps: [[{name: again, template: circle}]]
+`);
+    const { status, stderr } = atalanta("lint", file, "--json");
+    assert.equal(status, 2);
+    const problems = stderr
+      .trim()
+      .split("\n")
+      .map(
+        (line) => JSON.parse(line) as { message: string; hint?: string; place?: { line: number } },
+      );
+    assert.equal(problems.length, 10, stderr);
+    for (const problem of problems)
+      assert.ok(problem.place && problem.hint !== undefined, problem.message);
+    assert.ok(problems.some((problem) => problem.hint === 'Did you mean "main"?'));
+  });
+
+  test("a key that is not supported is named with its line, never ignored", () => {
+    const file = workflow(`${head}spec:
+  entrypoint: main
+  onExit: main
+  templates:
+    - name: main
+      wasm: {image: x, imgae: y}
+`);
+    const { status, stderr } = atalanta("lint", file);
+    assert.equal(status, 2);
+    assert.match(stderr, /:6:3: error\[workflow-unsupported\]: The key "onExit"/);
+    assert.match(
+      stderr,
+      /:9:24: error\[workflow-invalid\]: Unknown key "imgae".*\n.*Did you mean "image"/,
+    );
+  });
+
+  test("a YAML bomb and broken YAML are errors with a place", () => {
+    const names = [..."abcdefghij"];
+    const bomb = names.map(
+      (name, index) =>
+        `  ${name}: &${name} [${
+          index === 0
+            ? "x"
+            : Array(10)
+                .fill(`*${names[index - 1]}`)
+                .join(", ")
+        }]`,
+    );
+    const bombed = atalanta(
+      "lint",
+      workflow(
+        `${head.replace("{name: t}", "\n  labels: {}")}  annotations:\n  ${bomb.join("\n  ")}\nspec: {entrypoint: a, templates: []}\n`,
+      ),
+    );
+    assert.equal(bombed.status, 2);
+    assert.match(bombed.stderr, /workflow-invalid.*alias/i);
+    const broken = atalanta("lint", workflow("a: [1, 2\nb: {"));
+    assert.match(broken.stderr, /\.yaml:\d+:\d+: error\[workflow-invalid\]: YAML/);
+  });
+});
+
+describe("atalanta exec", () => {
+  test("gives the guest's output and exit code, a trap's functions, and a time limit", () => {
+    assert.equal(atalanta("exec", "test/guests/hello/hello.wasm").stdout, "hello\n");
+    assert.equal(atalanta("exec", probe, "--", "exit", "7").status, 7);
+    const trap = atalanta("exec", probe, "trap");
+    assert.equal(trap.status, 134);
+    assert.match(trap.stderr, /at inner_trap\n {2}at outer_trap/);
+    const late = atalanta("exec", probe, "--time", "100ms", "loop");
+    assert.equal(late.status, 124);
+    assert.match(late.stderr, /limit-time/);
+  });
+
+  test("shows a folder read-only, and nothing of it else", () => {
+    assert.match(
+      atalanta("exec", probe, "--dir", "examples/words:/in:ro", "ls", "/in").stdout,
+      /workflow\.yaml/,
+    );
+    assert.equal(
+      atalanta("exec", probe, "--dir", "examples/words:/in:ro", "cat", "/in/../LICENSE").status,
+      1,
+    );
+    assert.equal(atalanta("exec", probe, "ls", "/").status, 1);
+  });
+});
