@@ -73,7 +73,7 @@ describe("atalanta run", () => {
 `);
     const { status, stderr } = atalanta("run", file);
     assert.equal(status, 1);
-    assert.match(stderr, /t\[0\]\.a \(template "bad" at .*\.yaml:8\): Error \(exit code 3\)/);
+    assert.match(stderr, /t\[0\]\.a \(template "bad" at .*\.yaml:9\): Error \(exit code 3\)/);
     assert.match(stderr, /\| no paper left/);
   });
 
