@@ -185,7 +185,7 @@ describe("atalanta lint", () => {
   });
 
   test("a YAML bomb and broken YAML are errors with a place", () => {
-    const names = [..."abcdefghij"];
+    const names = "abcdefghij".split("");
     const bomb = names.map(
       (name, index) =>
         `  ${name}: &${name} [${

@@ -77,7 +77,6 @@ class FolderStore implements ArtifactStore {
     for (const entry of collected.entries) {
       if (entry.kind === "file") {
         // One after the other: a tree may have many more files than a process may open.
-        // oxlint-disable-next-line no-await-in-loop
         const kept = await this.#keep(entry.content);
         index.push({ kind: "file", path: entry.path, mode: entry.mode, ...kept });
       } else index.push(entry);
@@ -177,10 +176,13 @@ class FolderStore implements ArtifactStore {
   async #index(artifact: StoredArtifact): Promise<IndexEntry[]> {
     const text = Buffer.from(await this.read(artifact)).toString();
     // The folder is ours and the digest was checked, so each line is what `#putIndex` wrote.
-    return text
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => JSON.parse(line) as IndexEntry);
+    return (
+      text
+        .split("\n")
+        .filter((line) => line !== "")
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the digest was checked, so the line is ours
+        .map((line) => JSON.parse(line) as IndexEntry)
+    );
   }
 
   async read(artifact: StoredArtifact): Promise<Uint8Array> {
@@ -236,7 +238,6 @@ class FolderStore implements ArtifactStore {
         const to = resolve(path, entry.path);
         // Names came from a guest: whatever would leave the folder is left out.
         if (!to.startsWith(resolve(path) + sep)) continue;
-        // oxlint-disable no-await-in-loop -- parents come before children in the index
         await mkdir(entry.kind === "directory" ? to : dirname(to), { recursive: true });
         if (entry.kind === "file") {
           await pipeline(createReadStream(this.#blob(entry.digest)), createWriteStream(to));
@@ -246,7 +247,6 @@ class FolderStore implements ArtifactStore {
           await rm(to, { force: true });
           await symlink(entry.target, to);
         }
-        // oxlint-enable no-await-in-loop
       }
     });
   }
@@ -256,7 +256,6 @@ async function scan(folder: string, prefix: string, into: TreeEntry[]): Promise<
   for (const item of await readdir(folder, { withFileTypes: true })) {
     const path = prefix + item.name;
     const host = join(folder, item.name);
-    // oxlint-disable no-await-in-loop -- bounded open files
     if (item.isDirectory()) {
       into.push({ kind: "directory", path, mode: 0o755 });
       await scan(host, `${path}/`, into);
@@ -271,7 +270,6 @@ async function scan(folder: string, prefix: string, into: TreeEntry[]): Promise<
         content: { kind: "slice", path: host, offset: 0, size },
       });
     }
-    // oxlint-enable no-await-in-loop
   }
 }
 

@@ -58,7 +58,6 @@ export function addRun(program: Command): void {
       const artifacts = await openArtifactStore({ folder: join(home, "artifacts") });
       const given = new Map<string, StoredArtifact>();
       for (const [name, path] of options.artifact.map(pair)) {
-        // oxlint-disable-next-line no-await-in-loop -- a handful
         given.set(name, await artifacts.putPath(path));
       }
       await using runner = createTaskRunner({
@@ -112,7 +111,6 @@ async function finish(run: {
   if (options.outputDir !== undefined) {
     for (const [name, artifact] of outputs.artifacts) {
       const path = join(options.outputDir, name);
-      // oxlint-disable-next-line no-await-in-loop -- a handful
       await run.artifacts.exportTo(artifact, path);
       files.push(path);
     }

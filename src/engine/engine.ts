@@ -235,7 +235,7 @@ class ThreadEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const job of [...this.#queue]) this.#stop(job, aborted());
+    for (const job of this.#queue.toReversed()) this.#stop(job, aborted());
     const threads = [...this.#threads];
     for (const thread of threads) this.#discard(thread, aborted());
     await Promise.all(threads.map((thread) => thread.worker.terminate()));

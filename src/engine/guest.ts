@@ -101,6 +101,7 @@ export function runGuest(
         hint: "Build it as a command (a program with main), not as a library.",
       });
     }
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an exported function may always be called
     end = enter(entry as () => void);
   } catch (thrown) {
     end = { kind: "failed", failure: toFailure(thrown).toJSON() };

@@ -24,6 +24,7 @@ const port = parentPort;
 if (port) {
   const modules = new Map<string, WebAssembly.Module>();
   // The pool that started this thread gave it the name of a folder of ours.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the pool gave it
   const { stagingFolder } = workerData as { readonly stagingFolder: string };
   const send = (message: FromWorker): void => port.postMessage(message);
   port.on("message", (message: ToWorker) => {

@@ -18,13 +18,13 @@ export interface InputArtifact {
   readonly source?: ArtifactSource;
 }
 
-export interface OutputArtifact {
+interface OutputArtifact {
   readonly name: string;
   readonly path: string;
   readonly optional: boolean;
 }
 
-export interface OutputParameter {
+interface OutputParameter {
   readonly name: string;
   readonly path: string;
   /** Used when the file is missing. */
@@ -32,7 +32,7 @@ export interface OutputParameter {
 }
 
 /** What runs in the sandbox. */
-export interface Program {
+interface Program {
   /** An OCI reference, or a module file for local runs. */
   readonly module: { readonly image: string } | { readonly path: string };
   /** Arguments after argv[0]. */
@@ -57,7 +57,7 @@ export interface Task {
 }
 
 /** Where the time went, in milliseconds. */
-export interface Timings {
+interface Timings {
   readonly queueMs: number;
   readonly pullMs: number;
   readonly compileMs: number;

@@ -133,7 +133,6 @@ class SandboxRunner implements TaskRunner {
         );
         continue;
       }
-      // oxlint-disable-next-line no-await-in-loop
       artifacts.push({ name: output.name, artifact: await this.#options.artifacts.put(found) });
     }
     let value: string | undefined;

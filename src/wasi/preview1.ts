@@ -600,6 +600,7 @@ export function preview1(world: World): {
   const imports: Record<string, WebAssembly.ImportValue> = Object.create(null);
   for (const [name, call] of Object.entries(calls)) {
     // WebAssembly calls with numbers and bigints of the declared signature; a module that declares another one gets what it asked for.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- WebAssembly converts to the types that the signature declares
     const body = call as (...parameters: unknown[]) => void;
     imports[name] = (...parameters: unknown[]): number => {
       if (!memory) return errno.fault;

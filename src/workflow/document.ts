@@ -60,9 +60,8 @@ export function parseWorkflow(file: string, text: string): Parsed {
         "Write the values out instead of nesting aliases.",
       );
     }
-    // The shape was just checked, so the plain value has the model's types.
-    if (check.problems.length === 0) check.meaning(value as Workflow & Header);
-    if (check.problems.length === 0) return { workflow: value as Workflow, problems: [], placeOf };
+    if (check.problems.length === 0) check.meaning(checked(value));
+    if (check.problems.length === 0) return { workflow: checked(value), problems: [], placeOf };
   }
   const problems = check.problems.toSorted((left, right) => order(left) - order(right));
   return { problems, placeOf };
@@ -71,6 +70,12 @@ export function parseWorkflow(file: string, text: string): Parsed {
 interface Header {
   readonly apiVersion: string;
   readonly kind: string;
+}
+
+/** The plain value of a document whose shape was found right. */
+function checked(value: unknown): Workflow & Header {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Check.shape` looked at every key and type before
+  return value as Workflow & Header;
 }
 
 function order({ place }: Failure): number {

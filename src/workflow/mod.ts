@@ -1,4 +1,3 @@
 /** The embedded engine for Argo's YAML. */
 export { parseWorkflow, type Parsed } from "./document.ts";
-export type { Workflow } from "./model.ts";
 export { runWorkflow, type NodeStatus, type WorkflowResult } from "./run.ts";

@@ -9,7 +9,7 @@ import { substitute, type Scope } from "./substitute.ts";
 /** Most items of one loop. */
 const loopItems = 100_000;
 
-export type Phase = "Running" | "Succeeded" | "Failed" | "Error" | "Omitted";
+type Phase = "Running" | "Succeeded" | "Failed" | "Error" | "Omitted";
 
 /** One node of the tree, in Argo's words. */
 export interface NodeStatus {
@@ -28,7 +28,7 @@ export interface NodeStatus {
   readonly children: NodeStatus[];
 }
 
-export interface Outputs {
+interface Outputs {
   readonly result?: string;
   readonly exitCode?: number;
   readonly parameters: ReadonlyMap<string, string>;
@@ -185,7 +185,6 @@ class Run {
       const groupNode = this.#begin(name, `[${index}]`, "StepGroup", node.template);
       node.children.push(groupNode);
       // Groups are sequential by definition.
-      // oxlint-disable-next-line no-await-in-loop
       const ended = await Promise.all(
         group.map((step) => this.#step(groupNode, `${name}.${step.name}`, step, place)),
       );
@@ -294,9 +293,9 @@ class Run {
     inputs: Inputs,
     scope: Map<string, string>,
   ): Promise<Ended> {
-    for (const item of [...(template.inputs?.artifacts ?? [])])
+    for (const item of template.inputs?.artifacts ?? [])
       scope.set(`inputs.artifacts.${item.name}.path`, item.path ?? "");
-    for (const item of [...(template.outputs?.artifacts ?? [])])
+    for (const item of template.outputs?.artifacts ?? [])
       scope.set(`outputs.artifacts.${item.name}.path`, item.path ?? "");
     const asked = substitute(wasm, scope);
     const task: Task = {
@@ -537,7 +536,7 @@ function checkedCount(step: Step, items: readonly unknown[]): readonly unknown[]
 /** A scope over another: a loop of 10,000 items must not copy it 10,000 times. */
 function withItem(scope: Scope, item: unknown): Scope {
   const own = new Map<string, string>();
-  own.set("item", typeof item === "object" ? JSON.stringify(item) : String(item));
+  own.set("item", typeof item === "string" ? item : JSON.stringify(item));
   if (typeof item === "object" && item !== null && !Array.isArray(item)) {
     for (const [key, value] of Object.entries(item)) {
       own.set(`item.${key}`, typeof value === "object" ? JSON.stringify(value) : String(value));
