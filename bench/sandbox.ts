@@ -1,0 +1,81 @@
+// A fresh sandbox of a warm hello module: instantiate, run, collect its output. Ours in the thread and through the whole
+// engine, beside node:wasi in this thread, all in one run: `npm run bench:sandbox -- --json`.
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { WASI } from "node:wasi";
+import { createEngine } from "../src/engine/mod.ts";
+import { defaultLimits } from "../src/limits/mod.ts";
+
+const file = resolve(import.meta.dirname, "../test/guests/hello/hello.wasm");
+const count = 3000;
+const expected = "hello\n";
+
+await using engine = createEngine();
+const module = await engine.load({ path: file });
+const invocation = {
+  arguments: ["hello"],
+  environment: new Map<string, string>(),
+  mounts: [],
+  collect: [],
+  limits: defaultLimits,
+};
+
+async function ours(): Promise<{
+  readonly inThread: readonly number[];
+  readonly perSecond: number;
+}> {
+  const start = performance.now();
+  const results = await Promise.all(
+    Array.from({ length: count }, () => engine.run(module, invocation)),
+  );
+  const tookMs = performance.now() - start;
+  for (const { stdout } of results) {
+    if (Buffer.from(stdout).toString() !== expected) throw new Error("wrong output");
+  }
+  const inThread = results.map(({ usage }) => (usage.instantiateMs + usage.runMs) * 1000);
+  return { inThread, perSecond: (count / tookMs) * 1000 };
+}
+
+function nodeWasi(): readonly number[] {
+  const compiled = new WebAssembly.Module(readFileSync(file));
+  const folder = mkdtempSync(join(tmpdir(), "bench-"));
+  try {
+    return Array.from({ length: count }, () => {
+      const path = join(folder, "out");
+      const start = performance.now();
+      const stdout = openSync(path, "w");
+      const wasi = new WASI({ version: "preview1", args: ["hello"], stdout });
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `node:wasi` declares its imports as a plain object
+      const imports = wasi.getImportObject() as Record<
+        string,
+        Record<string, WebAssembly.ImportValue>
+      >;
+      wasi.start(new WebAssembly.Instance(compiled, imports));
+      closeSync(stdout);
+      if (readFileSync(path, "utf8") !== expected) throw new Error("wrong output");
+      return (performance.now() - start) * 1000;
+    });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function quantile(values: readonly number[], part: number): number {
+  return Math.round(
+    values.toSorted((left, right) => left - right)[Math.floor(values.length * part)] ?? 0,
+  );
+}
+
+await ours();
+const { inThread, perSecond } = await ours();
+nodeWasi();
+const rival = nodeWasi();
+const report = {
+  machine: `${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, Node ${process.version}`,
+  runs: count,
+  oursInThreadUs: { p50: quantile(inThread, 0.5), p99: quantile(inThread, 0.99) },
+  oursThroughEnginePerSecond: Math.round(perSecond),
+  nodeWasiUs: { p50: quantile(rival, 0.5), p99: quantile(rival, 0.99) },
+};
+process.stdout.write(`${JSON.stringify(report, null, process.argv.includes("--json") ? 0 : 2)}\n`);
