@@ -221,7 +221,15 @@ describe("atalanta exec", () => {
     assert.match(late.stderr, /limit-time/);
   });
 
-  test("shows a folder read-only, and nothing of it else", () => {
+  test("a folder or stdin file that is not there is an error with a code", () => {
+    for (const option of ["--dir=/nowhere:/in:ro", "--stdin=/nowhere"]) {
+      const { status, stderr } = atalanta("exec", option, probe, "env");
+      assert.equal(status, 2, stderr);
+      assert.match(stderr, /invalid-argument.*\/nowhere/);
+    }
+  });
+
+  test("shows a folder read-only, and nothing else of the host", () => {
     assert.match(
       atalanta("exec", probe, "--dir", "examples/words:/in:ro", "ls", "/in").stdout,
       /workflow\.yaml/,

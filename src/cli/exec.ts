@@ -50,9 +50,7 @@ export function addExec(program: Command): void {
           preopens: mounts.map((mount) => mount.path),
           collect: [],
           limits,
-          ...(options.stdin === undefined
-            ? {}
-            : { stdin: readFileSync(options.stdin === "-" ? 0 : options.stdin) }),
+          ...(options.stdin === undefined ? {} : { stdin: readStdin(options.stdin) }),
         },
         { signal: interrupted, onOutput: (stream, bytes) => process[stream].write(bytes) },
       );
@@ -85,8 +83,24 @@ function mountOf(text: string): Mount {
     });
   }
   const entries: TreeEntry[] = [];
-  scan(resolve(host), "", entries);
+  readable("--dir", host, () => scan(resolve(host), "", entries));
   return { path: guest, readOnly: true, content: { kind: "directory", entries } };
+}
+
+function readStdin(path: string): Uint8Array {
+  return readable("--stdin", path, () => readFileSync(path === "-" ? 0 : path));
+}
+
+function readable<Value>(option: string, path: string, read: () => Value): Value {
+  try {
+    return read();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Failure("invalid-argument", `${option}: cannot read "${path}": ${reason}`, {
+      cause,
+      hint: "Check the path; it is relative to the folder you are in.",
+    });
+  }
 }
 
 function scan(folder: string, prefix: string, into: TreeEntry[]): void {

@@ -208,6 +208,6 @@ export function toFailure(thrown: unknown): Failure {
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new Failure("internal", message, {
     cause: thrown,
-    hint: "This is a bug in Atalanta; please report it with the output of --debug.",
+    hint: "This is a bug in Atalanta; please report it with the command and its input.",
   });
 }
