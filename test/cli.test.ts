@@ -111,6 +111,32 @@ ${leaf("fails", "command: [exit, 9]")}`);
     assert.equal(last("t.never")?.["phase"], "Omitted");
   });
 
+  test("a large file passes between steps, also where two outputs share it", () => {
+    const file = workflow(`${head}spec:
+  entrypoint: main
+  templates:
+    - name: main
+      outputs: {artifacts: [{name: copy, from: "{{steps.copy.outputs.artifacts.f}}"}]}
+      steps:
+        - [{name: fill, template: fill}]
+        - [{name: copy, template: copy, arguments: {artifacts: [{name: f, from: "{{steps.fill.outputs.artifacts.g}}"}]}}]
+    - name: fill
+      outputs: {artifacts: [{name: f, path: /out/f}, {name: g, path: /out/f}]}
+      wasm: {module: ${probe}, command: [fill, /out/f, 5000000]}
+    - name: copy
+      inputs: {artifacts: [{name: f, path: /in/f}]}
+      outputs: {artifacts: [{name: f, path: /out/f}]}
+      wasm: {module: ${probe}, command: [copy, /in/f, /out/f]}
+`);
+    const out = join(home, "large");
+    const { status, stderr } = atalanta("run", file, "--output-dir", out);
+    assert.equal(status, 0, stderr);
+    const bytes = readFileSync(join(out, "copy"));
+    assert.equal(bytes.length, 5_000_000);
+    assert.equal(bytes[0], Math.trunc(5_000_000 / 65_536) + 1);
+    assert.equal(bytes.at(-1), 1);
+  });
+
   const bad: readonly (readonly [string, string[], RegExp])[] = [
     [
       "an artifact that is not given",

@@ -41,8 +41,10 @@ type IndexEntry =
   | { readonly kind: "symlink"; readonly path: string; readonly target: string };
 
 export interface ArtifactStore {
-  /** Stores what a guest left; a missing path is the caller's to handle. Staged files are consumed. */
+  /** Stores what a guest left; a missing path is the caller's to handle. */
   put(collected: Exclude<Collected, { readonly kind: "missing" }>): Promise<StoredArtifact>;
+  /** Removes the staged files of what was collected, once all of it is stored. */
+  discard(collected: readonly Collected[]): Promise<void>;
   /** Stores a snapshot of a file or folder of the user's. */
   putPath(path: string): Promise<StoredArtifact>;
   putBytes(bytes: Uint8Array): Promise<StoredArtifact>;
@@ -66,6 +68,20 @@ class FolderStore implements ArtifactStore {
   readonly #folder: string;
   constructor(folder: string) {
     this.#folder = folder;
+  }
+
+  async discard(collected: readonly Collected[]): Promise<void> {
+    const contents = collected.flatMap((item) => {
+      if (item.kind === "missing") return [];
+      if (item.kind === "file") return [item.content];
+      return item.entries.flatMap((entry) => (entry.kind === "file" ? [entry.content] : []));
+    });
+    for (const content of contents) {
+      // What lies in our folder is an input that the guest left as it was.
+      if (content.kind === "slice" && !content.path.startsWith(this.#folder + sep)) {
+        await rm(content.path, { force: true });
+      }
+    }
   }
 
   async put(collected: Exclude<Collected, { readonly kind: "missing" }>): Promise<StoredArtifact> {

@@ -62,7 +62,12 @@ class SandboxRunner implements TaskRunner {
       timings.instantiateMs = result.usage.instantiateMs;
       timings.runMs = result.usage.runMs;
       const storing = performance.now();
-      const finished = await this.#finish(task, result);
+      let finished: Omit<TaskResult, "timings">;
+      try {
+        finished = await this.#finish(task, result);
+      } finally {
+        await this.#options.artifacts.discard(result.collected);
+      }
       timings.artifactsMs += performance.now() - storing;
       return { ...finished, timings, memoryBytes: result.usage.memoryBytes };
     } catch (thrown) {
