@@ -111,6 +111,40 @@ ${leaf("fails", "command: [exit, 9]")}`);
     assert.equal(last("t.never")?.["phase"], "Omitted");
   });
 
+  test("output parameters come from files, defaults and enclosed steps; loops over mappings gather lists", () => {
+    const file = workflow(`${head}spec:
+  entrypoint: main
+  templates:
+    - name: main
+      outputs:
+        parameters:
+          - {name: all, valueFrom: {parameter: "{{steps.each.outputs.parameters.text}}"}}
+          - {name: results, valueFrom: {parameter: "{{steps.each.outputs.result}}"}}
+      steps:
+        - - name: each
+            template: note
+            withItems: [{text: one, n: 1}, {text: two, n: 2}]
+            arguments: {parameters: [{name: text, value: "{{item.text}}-{{item.n}}"}]}
+    - name: note
+      inputs: {parameters: [{name: text}, {name: mode, default: plain, enum: [plain, rich]}]}
+      outputs:
+        parameters:
+          - {name: text, valueFrom: {path: /out/text}}
+          - {name: none, valueFrom: {path: /out/none, default: empty}}
+      wasm: {module: ${probe}, command: [write, /out/text, "{{inputs.parameters.text}} {{inputs.parameters.mode}}"]}
+`);
+    const { status, stdout, stderr } = atalanta("run", file, "--json");
+    assert.equal(status, 0, stderr);
+    const events = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const { parameters } = events.at(-1) as { parameters: Record<string, string> };
+    assert.deepEqual(JSON.parse(parameters["all"] ?? ""), ["one-1 plain", "two-2 plain"]);
+    assert.deepEqual(JSON.parse(parameters["results"] ?? ""), ["", ""]);
+    assert.ok(events.some((event) => event["name"] === "t[0].each(1:n:2,text:two)"));
+  });
+
   test("a large file passes between steps, also where two outputs share it", () => {
     const file = workflow(`${head}spec:
   entrypoint: main
@@ -208,6 +242,25 @@ describe("atalanta lint", () => {
       stderr,
       /:9:24: error\[workflow-invalid\]: Unknown key "imgae".*\n.*Did you mean "image"/,
     );
+  });
+
+  test("templates and tasks that lead back to themselves are named with the way round", () => {
+    const file = workflow(`${head}spec:
+  entrypoint: main
+  templates:
+    - name: main
+      dag: {tasks: [{name: a, template: leaf, dependencies: [b]}, {name: b, template: leaf, dependencies: [a]}]}
+    - name: leaf
+      wasm: {image: x}
+    - name: one
+      steps: [[{name: s, template: two}]]
+    - name: two
+      steps: [[{name: s, template: one}]]
+`);
+    const { status, stderr } = atalanta("lint", file);
+    assert.equal(status, 2);
+    assert.match(stderr, /Task "a" waits for itself: a → b → a/);
+    assert.match(stderr, /Template "one" leads back to itself: one → two → one/);
   });
 
   test("a YAML bomb and broken YAML are errors with a place", () => {
