@@ -12,8 +12,9 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   artifacts: ["errors", "limits", "wasi"],
   task: ["errors", "limits", "engine", "artifacts"],
   dispatch: ["errors", "limits", "task"],
-  workflow: ["errors", "limits", "task", "dispatch"],
-  cli: ["errors", "limits", "engine", "artifacts", "task", "dispatch", "workflow"],
+  document: ["errors", "limits", "expression"],
+  workflow: ["errors", "limits", "expression", "document", "task", "dispatch"],
+  cli: ["errors", "limits", "engine", "artifacts", "document", "task", "dispatch", "workflow"],
 };
 
 const source = resolve(import.meta.dirname, "../src");

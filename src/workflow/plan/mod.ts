@@ -1,0 +1,2 @@
+/** The planner: what happened goes in, what to start comes out. */
+export type * from "./types.ts";
