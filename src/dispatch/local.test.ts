@@ -5,7 +5,7 @@ import { createLocalDispatcher } from "./mod.ts";
 
 const task: Task = {
   key: "k",
-  program: { module: { path: "x.wasm" }, arguments: [], limits: {} },
+  program: { kind: "wasm", module: { path: "x.wasm" }, arguments: [], limits: {} },
   environment: [],
   inputs: [],
   outputs: { parameters: [], artifacts: [], result: false },

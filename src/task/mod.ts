@@ -1,3 +1,4 @@
+import type { Collected, Mount } from "../engine/mod.ts";
 import type { FailureRecord } from "../errors/mod.ts";
 import type { StoredArtifact } from "../artifacts/mod.ts";
 import type { AskedLimits } from "../limits/mod.ts";
@@ -5,10 +6,12 @@ import type { AskedLimits } from "../limits/mod.ts";
 export { createTaskRunner } from "./runner.ts";
 export type { StoredArtifact } from "../artifacts/mod.ts";
 
-/** Where an input artifact comes from. */
+/** Where an input artifact comes from. `subPath` names a file or folder inside it. */
 export type ArtifactSource =
   | { readonly kind: "stored"; readonly artifact: StoredArtifact; readonly subPath?: string }
-  | { readonly kind: "raw"; readonly data: string };
+  | { readonly kind: "raw"; readonly data: string }
+  /** An object of the artifact repository: the one of this name, or a folder of all whose names begin with `key/`. */
+  | { readonly kind: "key"; readonly key: string; readonly subPath?: string };
 
 export interface InputArtifact {
   readonly name: string;
@@ -16,12 +19,30 @@ export interface InputArtifact {
   readonly path: string;
   /** Absent only when the artifact is optional and was not given. */
   readonly source?: ArtifactSource;
+  /** Permission bits laid on the file or folder, and with `recurseMode` on everything below it. */
+  readonly mode?: number;
+  readonly recurseMode?: boolean;
+  /**
+   * How bytes from outside (a user's file, raw data) are packed. Absent: a gzip'd tarball is unpacked, anything else is
+   * left as it is, as Argo does. What a step stored is never looked into.
+   */
+  readonly archive?: "none" | "tar" | "zip";
+  /** Whether the task runs without it when its key or `subPath` is not there. */
+  readonly optional?: boolean;
 }
 
 interface OutputArtifact {
   readonly name: string;
   readonly path: string;
   readonly optional: boolean;
+  /** Also published under this name of the artifact repository. */
+  readonly key?: string;
+  /** How Argo packs it on its way. Ours stays unpacked; only `none` is told apart, see `InputArtifact.archive`. */
+  readonly archive?:
+    | { readonly kind: "none" }
+    | { readonly kind: "tar"; readonly level?: number }
+    | { readonly kind: "zip" };
+  readonly mode?: number;
 }
 
 interface OutputParameter {
@@ -31,14 +52,32 @@ interface OutputParameter {
   readonly default?: string;
 }
 
-/** What runs in the sandbox. */
-interface Program {
+/** A module that runs in a sandbox. */
+export interface WasmProgram {
+  readonly kind: "wasm";
   /** An OCI reference, or a module file for local runs. */
   readonly module: { readonly image: string } | { readonly path: string };
   /** Arguments after argv[0]. */
   readonly arguments: readonly string[];
   readonly limits: AskedLimits;
 }
+
+/** An image that a container runtime runs. */
+export interface ContainerProgram {
+  readonly kind: "container";
+  readonly image: string;
+  /** Absent: the image's entry point. */
+  readonly command?: readonly string[];
+  readonly arguments: readonly string[];
+  /** Source of a script template: laid into a file whose path becomes the last argument. */
+  readonly script?: string;
+  readonly workingDir?: string;
+  readonly pullPolicy?: "Always" | "IfNotPresent" | "Never";
+  readonly memoryBytes?: number;
+  readonly cpus?: number;
+}
+
+type Program = WasmProgram | ContainerProgram;
 
 /** One unit of work, shared by every front door. */
 export interface Task {
@@ -54,6 +93,33 @@ export interface Task {
     /** Whether stdout becomes `outputs.result` (at most 256 KiB). */
     readonly result: boolean;
   };
+  /** Wall time of the program: the smaller one of this and `limits.time` of a module counts. */
+  readonly timeoutMs?: number;
+}
+
+/** What a container runtime is asked to run: the program with its files laid in, and the paths to hand out. */
+interface ContainerRequest extends Omit<ContainerProgram, "kind"> {
+  /** The task's key. */
+  readonly key: string;
+  readonly environment: ReadonlyMap<string, string>;
+  readonly stdin?: Uint8Array;
+  readonly inputs: readonly { readonly path: string; readonly content: Mount["content"] }[];
+  /** Absolute paths, collected whatever way the program ended. */
+  readonly collect: readonly string[];
+  readonly timeMs: number;
+}
+
+interface ContainerResult {
+  readonly exitCode: number;
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+  /** Slices of it lie in a folder of the runtime's; the receiver moves or removes them. */
+  readonly collected: readonly Collected[];
+}
+
+/** Runs containers for the task runner. Rejects with a `Failure` when the program did not come to an exit code of its own. */
+export interface ContainerRunner {
+  run(request: ContainerRequest, options: RunTaskOptions): Promise<ContainerResult>;
 }
 
 /** Where the time went, in milliseconds. */

@@ -1,35 +1,55 @@
 import { basename } from "node:path";
-import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
+import type { ArtifactStore } from "../artifacts/mod.ts";
 import type { Collected, Engine, Mount, Result } from "../engine/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
-import { resolveLimits } from "../limits/mod.ts";
-import type { InputArtifact, RunTaskOptions, Task, TaskResult, TaskRunner } from "./mod.ts";
-
-/** Largest `outputs.result` and output parameter: Argo keeps both in the workflow object. */
-const parameterBytes = 256 * 1024;
-const tailLines = 20;
+import { defaultLimits, resolveLimits } from "../limits/mod.ts";
+import { checkedPath, inputContent } from "./inputs.ts";
+import { takeOutputs } from "./outputs.ts";
+import { createLog } from "./log.ts";
+import type {
+  ContainerProgram,
+  ContainerRunner,
+  RunTaskOptions,
+  Task,
+  TaskResult,
+  TaskRunner,
+  WasmProgram,
+} from "./mod.ts";
 
 export interface TaskRunnerOptions {
   readonly engine: Engine;
   readonly artifacts: ArtifactStore;
   /** Module files by image reference. */
   readonly images: ReadonlyMap<string, string>;
+  /** Runs container programs; absent: they end with the failure `container-runtime`. */
+  readonly containers?: ContainerRunner;
 }
 
 /** Makes a runner that turns inputs into an invocation and a result into outputs. */
 export function createTaskRunner(options: TaskRunnerOptions): TaskRunner {
-  return new SandboxRunner(options);
+  return new Runner(options);
 }
 
-class SandboxRunner implements TaskRunner {
+/** How a program ended, whatever ran it. */
+interface Ended extends Pick<
+  TaskResult,
+  "phase" | "message" | "exitCode" | "stack" | "failure" | "memoryBytes"
+> {
+  readonly stdout: Uint8Array;
+  readonly collected: readonly Collected[];
+}
+
+type Input = { readonly path: string; readonly content: Mount["content"] };
+type Timings = { -readonly [Name in keyof TaskResult["timings"]]: number };
+
+class Runner implements TaskRunner {
   readonly #options: TaskRunnerOptions;
   constructor(options: TaskRunnerOptions) {
     this.#options = options;
   }
 
   async run(task: Task, options: RunTaskOptions = {}): Promise<TaskResult> {
-    const start = performance.now();
-    const timings = {
+    const timings: Timings = {
       queueMs: 0,
       pullMs: 0,
       compileMs: 0,
@@ -37,54 +57,115 @@ class SandboxRunner implements TaskRunner {
       runMs: 0,
       artifactsMs: 0,
     };
+    const log = createLog(options.onOutput);
+    const observed: RunTaskOptions = { ...options, onOutput: log.write };
     try {
-      const { engine } = this.#options;
-      const limits = resolveLimits(task.program.limits);
-      const module = await engine.load({ path: this.#find(task) }, { limits });
-      timings.compileMs = performance.now() - start;
-      const mounts = await Promise.all(task.inputs.map((input) => this.#mount(input)));
+      const { program } = task;
       const collect = [...task.outputs.parameters, ...task.outputs.artifacts].map((output) =>
         checkedPath(output.path, output.name),
       );
-      timings.artifactsMs = performance.now() - start - timings.compileMs;
-      const result = await engine.run(
-        module,
-        {
-          arguments: [basename(module.name, ".wasm"), ...task.program.arguments],
-          environment: new Map(task.environment.map(({ name, value }) => [name, value])),
-          mounts: [...parents(collect), ...mounts.filter((mount) => mount !== undefined)],
-          collect,
-          limits,
-          ...(task.stdin === undefined ? {} : { stdin: Buffer.from(task.stdin) }),
-        },
-        options,
-      );
-      timings.instantiateMs = result.usage.instantiateMs;
-      timings.runMs = result.usage.runMs;
+      const ended = await (program.kind === "wasm"
+        ? this.#sandbox(task, program, { collect, timings, options: observed })
+        : this.#container(task, program, { collect, timings, options: observed }));
+      const { stdout, collected, ...how } = ended;
       const storing = performance.now();
-      let finished: Omit<TaskResult, "timings">;
       try {
-        finished = await this.#finish(task, result);
+        const { artifacts } = this.#options;
+        const stored = log.size === 0 ? undefined : await artifacts.putBytes(log.bytes());
+        const { outputs, problem } = await takeOutputs(task, { stdout, collected }, artifacts);
+        timings.artifactsMs += performance.now() - storing;
+        const tail = how.phase === "Succeeded" ? "" : log.stderrTail();
+        return {
+          ...how,
+          ...(problem && how.phase === "Succeeded" ? asError(problem) : {}),
+          outputs,
+          ...(stored ? { log: stored } : {}),
+          ...(tail ? { stderrTail: tail } : {}),
+          timings,
+        };
       } finally {
-        await this.#options.artifacts.discard(result.collected);
+        await this.#options.artifacts.discard(collected);
       }
-      timings.artifactsMs += performance.now() - storing;
-      return { ...finished, timings, memoryBytes: result.usage.memoryBytes };
     } catch (thrown) {
-      const failure = toFailure(thrown);
-      const outputs = { parameters: [], artifacts: [] };
+      const tail = log.stderrTail();
       return {
-        phase: "Error",
-        message: failure.message,
-        outputs,
-        failure: failure.toJSON(),
+        ...asError(toFailure(thrown)),
+        outputs: { parameters: [], artifacts: [] },
+        ...(tail ? { stderrTail: tail } : {}),
         timings,
       };
     }
   }
 
-  #find(task: Task): string {
-    const { module } = task.program;
+  async #sandbox(task: Task, program: WasmProgram, run: Running): Promise<Ended> {
+    const { engine } = this.#options;
+    const { timings, collect } = run;
+    const start = performance.now();
+    const asked = resolveLimits(program.limits);
+    const timeMs = Math.min(asked.timeMs, task.timeoutMs ?? asked.timeMs);
+    const limits = { ...asked, timeMs };
+    const module = await engine.load({ path: this.#find(program) }, { limits });
+    timings.compileMs = performance.now() - start;
+    const inputs = await this.#inputs(task, timings);
+    const result = await engine.run(
+      module,
+      {
+        arguments: [basename(module.name, ".wasm"), ...program.arguments],
+        environment: environment(task),
+        mounts: [...parents(collect), ...inputs.map((input) => ({ ...input, readOnly: false }))],
+        collect,
+        limits,
+        ...stdin(task),
+      },
+      run.options,
+    );
+    timings.instantiateMs = result.usage.instantiateMs;
+    timings.runMs = result.usage.runMs;
+    const { stdout, collected } = result;
+    return { ...end(result), stdout, collected, memoryBytes: result.usage.memoryBytes };
+  }
+
+  async #container(task: Task, program: ContainerProgram, run: Running): Promise<Ended> {
+    const { containers } = this.#options;
+    if (!containers) {
+      throw new Failure(
+        "container-runtime",
+        `Cannot run the container "${program.image}": no container runtime is here`,
+        { hint: "Install docker, podman or nerdctl, or build the step as a Wasm module." },
+      );
+    }
+    const { kind: _kind, ...asked } = program;
+    const inputs = await this.#inputs(task, run.timings);
+    const start = performance.now();
+    const result = await containers.run(
+      {
+        ...asked,
+        key: task.key,
+        environment: environment(task),
+        ...stdin(task),
+        inputs,
+        collect: run.collect,
+        timeMs: task.timeoutMs ?? defaultLimits.timeMs,
+      },
+      run.options,
+    );
+    run.timings.runMs = performance.now() - start;
+    return { ...exited(result.exitCode), stdout: result.stdout, collected: result.collected };
+  }
+
+  async #inputs(task: Task, timings: Timings): Promise<readonly Input[]> {
+    const start = performance.now();
+    const inputs: Input[] = [];
+    for (const input of task.inputs) {
+      const content = await inputContent(input, this.#options.artifacts);
+      if (content) inputs.push({ path: checkedPath(input.path, input.name), content });
+    }
+    timings.artifactsMs += performance.now() - start;
+    return inputs;
+  }
+
+  #find(program: WasmProgram): string {
+    const { module } = program;
     if ("path" in module) return module.path;
     const path = this.#options.images.get(module.image);
     if (path !== undefined) return path;
@@ -93,115 +174,44 @@ class SandboxRunner implements TaskRunner {
     });
   }
 
-  async #mount(input: InputArtifact): Promise<Mount | undefined> {
-    if (!input.source) return undefined;
-    const path = checkedPath(input.path, input.name);
-    const { source } = input;
-    const content =
-      source.kind === "raw"
-        ? ({
-            kind: "file",
-            mode: 0o644,
-            content: { kind: "bytes", bytes: Buffer.from(source.data) },
-          } as const)
-        : await this.#options.artifacts.content(source.artifact, source.subPath);
-    return { path, readOnly: false, content };
-  }
-
-  async #finish(task: Task, result: Result): Promise<Omit<TaskResult, "timings">> {
-    const log = await this.#log(result);
-    const ended = end(result);
-    const parameters: { readonly name: string; readonly value: string }[] = [];
-    const artifacts: { readonly name: string; readonly artifact: StoredArtifact }[] = [];
-    const at = new Map(result.collected.map((item) => [item.path, item]));
-    let problem: Failure | undefined;
-    for (const output of task.outputs.parameters) {
-      try {
-        parameters.push({
-          name: output.name,
-          value: await this.#parameter(at.get(output.path), output),
-        });
-      } catch (thrown) {
-        problem ??= toFailure(thrown);
-      }
-    }
-    for (const output of task.outputs.artifacts) {
-      const found = at.get(output.path);
-      if (!found || found.kind === "missing") {
-        if (output.optional) continue;
-        problem ??= new Failure(
-          "artifact-missing",
-          `The output artifact "${output.name}" was not written: there is nothing at ${output.path}`,
-          {
-            hint: "Check the path against what the program writes, or set optional: true.",
-          },
-        );
-        continue;
-      }
-      artifacts.push({ name: output.name, artifact: await this.#options.artifacts.put(found) });
-    }
-    let value: string | undefined;
-    if (task.outputs.result) {
-      if (result.stdout.length > parameterBytes) {
-        problem ??= tooLarge("outputs.result", result.stdout.length);
-      } else value = trimmed(result.stdout);
-    }
-    const outputs = { parameters, artifacts, ...(value === undefined ? {} : { result: value }) };
-    const failed = ended.phase !== "Succeeded";
-    const tail = failed ? lastLines(result.stderr) : "";
-    const base = { outputs, ...(log ? { log } : {}), ...(tail ? { stderrTail: tail } : {}) };
-    if (problem && !failed) {
-      return { ...base, phase: "Error", message: problem.message, failure: problem.toJSON() };
-    }
-    return { ...base, ...ended };
-  }
-
-  async #parameter(
-    found: Collected | undefined,
-    output: { readonly name: string; readonly path: string; readonly default?: string },
-  ): Promise<string> {
-    if (found?.kind === "file") {
-      const { content } = found;
-      const size = content.kind === "bytes" ? content.bytes.length : content.size;
-      if (size > parameterBytes) throw tooLarge(`The output parameter "${output.name}"`, size);
-      if (content.kind === "bytes") return trimmed(content.bytes);
-      return trimmed(await this.#options.artifacts.read(await this.#options.artifacts.put(found)));
-    }
-    if (output.default !== undefined) return output.default;
-    throw new Failure(
-      "artifact-missing",
-      `The output parameter "${output.name}" was not written: there is no file at ${output.path}`,
-      {
-        hint: "Check the path against what the program writes, or give valueFrom.default.",
-      },
-    );
-  }
-
-  async #log(result: Result): Promise<StoredArtifact | undefined> {
-    const { stdout, stderr } = result;
-    if (stdout.length + stderr.length === 0) return undefined;
-    return this.#options.artifacts.putBytes(Buffer.concat([stdout, stderr]));
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#options.engine[Symbol.asyncDispose]();
   }
 }
 
-function end(
-  result: Result,
-): Pick<TaskResult, "phase" | "message" | "exitCode" | "stack" | "failure"> {
-  if (result.kind === "exited") {
-    const { exitCode } = result;
-    if (exitCode === 0) return { phase: "Succeeded", exitCode };
-    return { phase: "Failed", message: `Error (exit code ${exitCode})`, exitCode };
-  }
+interface Running {
+  readonly collect: readonly string[];
+  readonly timings: Timings;
+  readonly options: RunTaskOptions;
+}
+
+type End = Pick<TaskResult, "phase" | "message" | "exitCode" | "stack" | "failure">;
+
+function end(result: Result): End {
+  if (result.kind === "exited") return exited(result.exitCode);
   if (result.kind === "trapped") {
     const place = result.stack[0] === undefined ? "" : ` in ${result.stack[0]}`;
     return { phase: "Failed", message: `Trap: ${result.message}${place}`, stack: result.stack };
   }
   const phase = result.kind === "stopped" && result.failure.code !== "aborted" ? "Failed" : "Error";
   return { phase, message: result.failure.message, failure: result.failure };
+}
+
+function exited(exitCode: number): End {
+  if (exitCode === 0) return { phase: "Succeeded", exitCode };
+  return { phase: "Failed", message: `Error (exit code ${exitCode})`, exitCode };
+}
+
+function asError(failure: Failure): Pick<TaskResult, "phase" | "message" | "failure"> {
+  return { phase: "Error", message: failure.message, failure: failure.toJSON() };
+}
+
+function environment(task: Task): ReadonlyMap<string, string> {
+  return new Map(task.environment.map(({ name, value }) => [name, value]));
+}
+
+function stdin(task: Task): { readonly stdin?: Uint8Array } {
+  return task.stdin === undefined ? {} : { stdin: Buffer.from(task.stdin) };
 }
 
 /** The folders that outputs are written to are there, as they are in a pod. */
@@ -215,42 +225,4 @@ function parents(paths: readonly string[]): Mount[] {
     readOnly: false,
     content: { kind: "directory", entries: [] },
   }));
-}
-
-function checkedPath(path: string, name: string): string {
-  if (
-    path.startsWith("/") &&
-    path !== "/" &&
-    !path.split("/").includes("..") &&
-    !path.includes("\0")
-  )
-    return path;
-  throw new Failure("artifact-path", `The path "${path}" of "${name}" is not usable`, {
-    hint: 'Write an absolute path without "..", such as /tmp/doc.',
-  });
-}
-
-/** Argo takes one newline from the end, no more. */
-function trimmed(bytes: Uint8Array): string {
-  const text = Buffer.from(bytes).toString();
-  return text.endsWith("\n") ? text.slice(0, -1) : text;
-}
-
-function lastLines(bytes: Uint8Array): string {
-  return Buffer.from(bytes.subarray(-8192))
-    .toString()
-    .trimEnd()
-    .split("\n")
-    .slice(-tailLines)
-    .join("\n");
-}
-
-function tooLarge(what: string, size: number): Failure {
-  return new Failure(
-    "output-too-large",
-    `${what} has ${size} bytes; the ceiling is ${parameterBytes}`,
-    {
-      hint: "Hand large data out as an artifact.",
-    },
-  );
 }

@@ -301,6 +301,7 @@ class Run {
     const task: Task = {
       key: node.id,
       program: {
+        kind: "wasm",
         module:
           asked.module === undefined
             ? { image: asked.image ?? "" }

@@ -1,0 +1,80 @@
+import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
+import type { Collected } from "../engine/mod.ts";
+import { Failure, toFailure } from "../errors/mod.ts";
+import type { Task, TaskResult } from "./mod.ts";
+
+/** Largest `outputs.result` and output parameter: Argo keeps both in the workflow object. */
+const parameterBytes = 256 * 1024;
+
+/** Stores what was collected. Everything that can be had is had, and `problem` is the first thing that could not. */
+export async function takeOutputs(
+  task: Task,
+  left: { readonly stdout: Uint8Array; readonly collected: readonly Collected[] },
+  store: ArtifactStore,
+): Promise<{ readonly outputs: TaskResult["outputs"]; readonly problem: Failure | undefined }> {
+  const parameters: { readonly name: string; readonly value: string }[] = [];
+  const artifacts: { readonly name: string; readonly artifact: StoredArtifact }[] = [];
+  const at = new Map(left.collected.map((item) => [item.path, item]));
+  let problem: Failure | undefined;
+  for (const output of task.outputs.parameters) {
+    try {
+      const value = await parameter(at.get(output.path), output, store);
+      parameters.push({ name: output.name, value });
+    } catch (thrown) {
+      problem ??= toFailure(thrown);
+    }
+  }
+  for (const output of task.outputs.artifacts) {
+    const found = at.get(output.path);
+    if (found && found.kind !== "missing") {
+      artifacts.push({ name: output.name, artifact: await store.put(found) });
+    } else if (!output.optional) {
+      problem ??= new Failure(
+        "artifact-missing",
+        `The output artifact "${output.name}" was not written: there is nothing at ${output.path}`,
+        { hint: "Check the path against what the program writes, or set optional: true." },
+      );
+    }
+  }
+  let result: string | undefined;
+  if (task.outputs.result) {
+    if (left.stdout.length <= parameterBytes) result = trimmed(left.stdout);
+    else problem ??= tooLarge("outputs.result", left.stdout.length);
+  }
+  const outputs = { parameters, artifacts, ...(result === undefined ? {} : { result }) };
+  return { outputs, problem };
+}
+
+async function parameter(
+  found: Collected | undefined,
+  output: { readonly name: string; readonly path: string; readonly default?: string },
+  store: ArtifactStore,
+): Promise<string> {
+  if (found?.kind === "file") {
+    const { content } = found;
+    const size = content.kind === "bytes" ? content.bytes.length : content.size;
+    if (size > parameterBytes) throw tooLarge(`The output parameter "${output.name}"`, size);
+    if (content.kind === "bytes") return trimmed(content.bytes);
+    return trimmed(await store.read(await store.put(found)));
+  }
+  if (output.default !== undefined) return output.default;
+  throw new Failure(
+    "artifact-missing",
+    `The output parameter "${output.name}" was not written: there is no file at ${output.path}`,
+    { hint: "Check the path against what the program writes, or give valueFrom.default." },
+  );
+}
+
+/** Argo takes one newline from the end, no more. */
+function trimmed(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes).toString();
+  return text.endsWith("\n") ? text.slice(0, -1) : text;
+}
+
+function tooLarge(what: string, size: number): Failure {
+  return new Failure(
+    "output-too-large",
+    `${what} has ${size} bytes; the ceiling is ${parameterBytes}`,
+    { hint: "Hand large data out as an artifact." },
+  );
+}
