@@ -11,10 +11,21 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   engine: ["errors", "limits", "wasi"],
   artifacts: ["errors", "limits", "wasi"],
   task: ["errors", "limits", "engine", "artifacts"],
+  container: ["errors", "limits", "wasi", "task"],
   dispatch: ["errors", "limits", "task"],
   document: ["errors", "limits", "expression"],
   workflow: ["errors", "limits", "expression", "document", "task", "dispatch"],
-  cli: ["errors", "limits", "engine", "artifacts", "document", "task", "dispatch", "workflow"],
+  cli: [
+    "errors",
+    "limits",
+    "engine",
+    "artifacts",
+    "document",
+    "task",
+    "container",
+    "dispatch",
+    "workflow",
+  ],
 };
 
 const source = resolve(import.meta.dirname, "../src");

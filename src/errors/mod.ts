@@ -111,6 +111,16 @@ const table: Readonly<Record<Code, Row>> = {
     status: 501,
     summary: "No container runtime is here to run a container step",
   },
+  "container-image": {
+    retryable: true,
+    status: 502,
+    summary: "The image of a container step is not here and cannot be pulled",
+  },
+  "container-failed": {
+    retryable: true,
+    status: 502,
+    summary: "The container runtime could not create, start or read a container",
+  },
 };
 
 /** A failure's stable name, for programs. */
@@ -140,7 +150,9 @@ export type Code =
   | "journal-format"
   | "journal-busy"
   | "not-found"
-  | "container-runtime";
+  | "container-runtime"
+  | "container-image"
+  | "container-failed";
 
 /** Every code with its row, for the documentation and the API description. */
 export const codes: Readonly<Record<Code, Row>> = table;

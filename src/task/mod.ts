@@ -115,6 +115,10 @@ interface ContainerResult {
   readonly stderr: Uint8Array;
   /** Slices of it lie in a folder of the runtime's; the receiver moves or removes them. */
   readonly collected: readonly Collected[];
+  /** Why it ended with this exit code, when that was not the program's own doing. */
+  readonly reason?: "OOMKilled";
+  /** Time to get the image. */
+  readonly pullMs?: number;
 }
 
 /** Runs containers for the task runner. Rejects with a `Failure` when the program did not come to an exit code of its own. */

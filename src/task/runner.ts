@@ -149,8 +149,13 @@ class Runner implements TaskRunner {
       },
       run.options,
     );
-    run.timings.runMs = performance.now() - start;
-    return { ...exited(result.exitCode), stdout: result.stdout, collected: result.collected };
+    run.timings.pullMs = result.pullMs ?? 0;
+    run.timings.runMs = performance.now() - start - run.timings.pullMs;
+    return {
+      ...exited(result.exitCode, result.reason),
+      stdout: result.stdout,
+      collected: result.collected,
+    };
   }
 
   async #inputs(task: Task, timings: Timings): Promise<readonly Input[]> {
@@ -197,13 +202,19 @@ function end(result: Result): End {
   return { phase, message: result.failure.message, failure: result.failure };
 }
 
-function exited(exitCode: number): End {
+function exited(exitCode: number, reason = "Error"): End {
   if (exitCode === 0) return { phase: "Succeeded", exitCode };
-  return { phase: "Failed", message: `Error (exit code ${exitCode})`, exitCode };
+  return { phase: "Failed", message: `${reason} (exit code ${exitCode})`, exitCode };
 }
 
 function asError(failure: Failure): Pick<TaskResult, "phase" | "message" | "failure"> {
-  return { phase: "Error", message: failure.message, failure: failure.toJSON() };
+  // What the program did to run into its ceiling is its own fault, whatever ran it.
+  const own = failure.code === "limit-time" || failure.code === "limit-output";
+  return {
+    phase: own ? "Failed" : "Error",
+    message: failure.message,
+    failure: failure.toJSON(),
+  };
 }
 
 function environment(task: Task): ReadonlyMap<string, string> {
