@@ -180,6 +180,9 @@ export interface RunNode {
   readonly stderrTail?: string;
   readonly stack?: readonly string[];
   readonly failure?: TaskResult["failure"];
+  /** Of a leaf that ran, with the guest's memory at its end. */
+  readonly timings?: TaskResult["timings"];
+  readonly memoryBytes?: number;
   readonly memoized?: boolean;
   /** Lock keys that it waits for. */
   readonly waitingFor?: readonly string[];
