@@ -1,5 +1,11 @@
 import type { Bundle, Container, Wasm } from "../../document/mod.ts";
-import type { ArtifactSource, StoredArtifact, TaskResult } from "../../task/mod.ts";
+import type {
+  ArtifactSource,
+  InputArtifact,
+  StoredArtifact,
+  Task,
+  TaskResult,
+} from "../../task/mod.ts";
 
 /** What a run is begun with; kept as the first record of its journal. */
 export interface Begin {
@@ -23,6 +29,8 @@ export type RunEvent =
       readonly type: "ended";
       readonly at: number;
       readonly node: string;
+      /** Of the work that ended: what is left of an earlier one changes nothing. */
+      readonly attempt: number;
       readonly startedAt: number;
       readonly result: TaskResult;
     }
@@ -69,8 +77,12 @@ export type Effect =
   | { readonly type: "cancel"; readonly node: string; readonly reason: string }
   /** Send `woke` when this time has come; a later one replaces an earlier wish only by being an additional one. */
   | { readonly type: "wake"; readonly at: number }
-  /** Take these locks for the node, all or none, in the order of asking; `locked` follows. Locks hold over all runs of the journal. */
+  /**
+   * Take these locks for the node, all or none, in the order of asking; `locked` follows. Locks hold over all runs of the journal.
+   * The node is empty for the locks of the run itself.
+   */
   | { readonly type: "lock"; readonly node: string; readonly locks: readonly Lock[] }
+  /** Give back what the node holds, or withdraw what it asked for. */
   | { readonly type: "unlock"; readonly node: string }
   | {
       readonly type: "recall";
@@ -96,7 +108,7 @@ export interface Lock {
   readonly limit: number;
 }
 
-/** A leaf that is ready to run: every tag resolved. The run loop makes a `Task` of it. */
+/** A leaf that is ready to run: every tag resolved, every `valueFrom` of the environment a value. The run loop makes a `Task` of it. */
 export interface Work {
   /** Id of the node; with the attempt of a taken-up run it names the piece of work. */
   readonly node: string;
@@ -104,35 +116,11 @@ export interface Work {
   readonly attempt: number;
   readonly program: Wasm | (Container & { readonly source?: string });
   readonly kind: "wasm" | "container";
-  readonly inputs: readonly WorkInput[];
-  readonly outputs: {
-    readonly parameters: readonly {
-      readonly name: string;
-      readonly path: string;
-      readonly default?: string;
-    }[];
-    readonly artifacts: readonly {
-      readonly name: string;
-      readonly path: string;
-      readonly optional: boolean;
-      readonly key?: string;
-      readonly mode?: number;
-      readonly archive?: "none" | "tar" | "zip";
-    }[];
-    /** Whether anything reads `outputs.result`. */
-    readonly result: boolean;
-  };
+  readonly inputs: readonly InputArtifact[];
+  /** `result` is asked for only when something reads it. */
+  readonly outputs: Task["outputs"];
   /** Absolute, in milliseconds since 1970, from `timeout`, `activeDeadlineSeconds` of the template and of the run. */
   readonly deadlineAt?: number;
-}
-
-export interface WorkInput {
-  readonly name: string;
-  readonly path: string;
-  readonly source?: ArtifactSource;
-  readonly mode?: number;
-  readonly recurseMode?: boolean;
-  readonly archive?: "none" | "tar" | "zip";
 }
 
 export type Phase =
@@ -155,37 +143,43 @@ export type NodeType =
   | "Skipped"
   | "Suspend";
 
-/** One node of the tree, in Argo's words (`NodeStatus`). */
+/**
+ * One node of the tree, in Argo's words (`NodeStatus`). It is a view that changes with the run: read its properties when they are
+ * needed; a spread or `JSON.stringify` does not see all of them.
+ */
 export interface RunNode {
   readonly id: string;
   readonly name: string;
   readonly displayName: string;
   readonly type: NodeType;
   /** Name of the template, or `LIBRARY/TEMPLATE`; absent for groups without one. Also the key into `Bundle.places`. */
-  readonly template?: string;
+  readonly template?: string | undefined;
   /** Id of the Steps or DAG node it belongs to. */
-  readonly boundary?: string;
+  readonly boundary?: string | undefined;
   readonly phase: Phase;
-  readonly message?: string;
+  readonly message?: string | undefined;
   readonly startedAt: number;
-  readonly finishedAt?: number;
+  readonly finishedAt?: number | undefined;
   readonly children: readonly string[];
-  readonly inputs?: {
-    readonly parameters: ReadonlyMap<string, string>;
-    readonly artifacts: ReadonlyMap<string, ArtifactSource>;
-  };
-  readonly outputs?: NodeOutputs;
+  readonly inputs?: NodeInputs | undefined;
+  readonly outputs?: NodeOutputs | undefined;
   /** stdout and stderr of a leaf. */
-  readonly log?: StoredArtifact;
-  readonly stderrTail?: string;
-  readonly stack?: readonly string[];
-  readonly failure?: TaskResult["failure"];
+  readonly log?: StoredArtifact | undefined;
+  readonly stderrTail?: string | undefined;
+  readonly stack?: readonly string[] | undefined;
+  readonly failure?: TaskResult["failure"] | undefined;
   /** Of a leaf that ran, with the guest's memory at its end. */
-  readonly timings?: TaskResult["timings"];
-  readonly memoryBytes?: number;
-  readonly memoized?: boolean;
+  readonly timings?: TaskResult["timings"] | undefined;
+  readonly memoryBytes?: number | undefined;
+  readonly memoized?: boolean | undefined;
   /** Lock keys that it waits for. */
-  readonly waitingFor?: readonly string[];
+  readonly waitingFor?: readonly string[] | undefined;
+}
+
+export interface NodeInputs {
+  readonly parameters: readonly { readonly name: string; readonly value: string }[];
+  /** Without the optional ones that were not given. */
+  readonly artifacts: readonly { readonly name: string; readonly artifact: ArtifactSource }[];
 }
 
 /** Plain data: goes into the journal and into the memory of `memoize`. */
@@ -200,12 +194,12 @@ export interface NodeOutputs {
 export interface RunState {
   readonly begin: Begin;
   readonly phase: Phase;
-  readonly message?: string;
+  readonly message?: string | undefined;
   readonly startedAt: number;
-  readonly finishedAt?: number;
+  readonly finishedAt?: number | undefined;
   /** Waits for `resume`, as a whole. */
   readonly suspended: boolean;
-  readonly shutdown?: "Stop" | "Terminate";
+  readonly shutdown?: "Stop" | "Terminate" | undefined;
   readonly nodes: ReadonlyMap<string, RunNode>;
   /** Leaves that ended and leaves that are known, as Argo's progress. */
   readonly progress: { readonly done: number; readonly total: number };
