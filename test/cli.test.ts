@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, describe, test } from "node:test";
@@ -306,6 +316,56 @@ describe("atalanta exec", () => {
       assert.equal(status, 2, stderr);
       assert.match(stderr, /invalid-argument.*\/nowhere/);
     }
+  });
+
+  test("a folder is writable unless it says ro: what the guest changed is written back", () => {
+    const shared = mkdtempSync(join(home, "shared-"));
+    const at = (name: string): string => join(shared, name);
+    for (const name of ["a", "b", "c"]) writeFileSync(at(name), name);
+    const run = (mode: string, ...args: readonly string[]) =>
+      atalanta("exec", probe, "--dir", `${shared}:/s${mode}`, "--", ...args);
+    assert.equal(run(":ro", "write", "/s/a", "x").status, 1);
+    assert.equal(readFileSync(at("a"), "utf8"), "a");
+    assert.equal(run("", "write", "/s/a", "new").status, 0);
+    assert.equal(run(":rw", "rename", "/s/b", "/s/c").status, 0);
+    assert.equal(run("", "mkdir", "/s/d").status, 0);
+    assert.equal(run("", "copy", "/s/a", "/s/d/e").status, 0);
+    assert.equal(run("", "unlink", "/s/a").status, 0);
+    const left: string[] = readdirSync(shared, { recursive: true, encoding: "utf8" });
+    assert.deepEqual(new Set(left), new Set(["c", "d", "d/e"]));
+    assert.equal(readFileSync(at("c"), "utf8"), "b");
+    assert.equal(readFileSync(at("d/e"), "utf8"), "new");
+    assert.equal(run("", "fill", "/s/big", "3000000").status, 0);
+    assert.equal(statSync(at("big")).size, 3_000_000);
+  });
+
+  test("neither a link of the host's nor one of the guest's leads out of a writable folder", () => {
+    const shared = mkdtempSync(join(home, "shared-"));
+    const outside = join(home, "outside");
+    writeFileSync(outside, "safe");
+    symlinkSync(outside, join(shared, "absolute"));
+    symlinkSync("../outside", join(shared, "relative"));
+    const run = (...args: readonly string[]) =>
+      atalanta("exec", probe, "--dir", `${shared}:/s`, "--", ...args);
+    for (const name of ["absolute", "relative"]) {
+      assert.equal(run("cat", `/s/${name}`).status, 1);
+      assert.equal(run("write", `/s/${name}`, "x").status, 1);
+    }
+    assert.equal(run("rename", "/s/absolute", "/s/moved").status, 0);
+    assert.equal(readlinkSync(join(shared, "moved")), outside);
+    assert.match(run("symlink", "../elsewhere", "/s/mine").stderr, /not made: "mine" leads out/);
+    assert.equal(run("symlink", "d/e", "/s/inner").status, 0);
+    assert.equal(readlinkSync(join(shared, "inner")), "d/e");
+    assert.equal(existsSync(join(shared, "mine")), false);
+    assert.equal(readFileSync(outside, "utf8"), "safe");
+  });
+
+  test("a guest that is stopped leaves a writable folder as it was, and says so", () => {
+    const shared = mkdtempSync(join(home, "shared-"));
+    const late = atalanta("exec", probe, "--dir", `${shared}:/s`, "--time", "100ms", "loop");
+    assert.equal(late.status, 124);
+    assert.match(late.stderr, /is as it was before/);
+    assert.equal(atalanta("exec", probe, "--dir", `${shared}:/s:rx`, "env").status, 2);
   });
 
   test("shows a folder read-only, and nothing else of the host", () => {

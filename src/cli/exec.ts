@@ -1,9 +1,9 @@
-import { lstatSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { createEngine, type Mount, type TreeEntry } from "../engine/mod.ts";
+import { createEngine } from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { resolveLimits } from "../limits/mod.ts";
+import { mountOf, shareFolder, writeBack } from "./folder.ts";
 import { interrupted } from "./interrupt.ts";
 import { printFailure } from "./print.ts";
 
@@ -24,7 +24,12 @@ export function addExec(program: Command): void {
     .description("Run one module in a sandbox, like a local command")
     .argument("<module>", "a .wasm file built for wasip1")
     .argument("[args...]", "its arguments, after --")
-    .option("--dir <host:guest:ro>", "show a copy of a folder, read-only (repeatable)", collect, [])
+    .option(
+      "--dir <host:guest[:ro]>",
+      "give a folder; what the guest changes is written back when it has ended (repeatable)",
+      collect,
+      [],
+    )
     .option("--env <name=value>", "set a variable; none is inherited (repeatable)", collect, [])
     .option("--stdin <file>", "file to read as stdin; - for this command's own")
     .option("--time <duration>", "time limit, such as 30s (default 5m)")
@@ -40,20 +45,28 @@ export function addExec(program: Command): void {
         ...(options.memory === undefined ? {} : { memory: options.memory }),
       });
       const module = await engine.load({ path }, { limits });
-      const mounts = options.dir.map(mountOf);
+      const folders = options.dir.map(shareFolder);
+      const writable = folders.filter((folder) => !folder.readOnly);
       const result = await engine.run(
         module,
         {
           arguments: [module.name, ...args],
           environment: new Map(options.env.map(variable)),
-          mounts,
-          preopens: mounts.map((mount) => mount.path),
-          collect: [],
+          mounts: folders.map(mountOf),
+          preopens: folders.map((folder) => folder.path),
+          collect: writable.map((folder) => folder.path),
           limits,
           ...(options.stdin === undefined ? {} : { stdin: readStdin(options.stdin) }),
         },
         { signal: interrupted, onOutput: (stream, bytes) => process[stream].write(bytes) },
       );
+      const left = new Map(result.collected.map((item) => [item.path, item]));
+      for (const folder of writable) {
+        const collected = left.get(folder.path);
+        if (collected) await writeBack(folder, collected, folders);
+        // A guest that had to be stopped takes its tree with it; half a write is worse than none.
+        else process.stderr.write(`warning: "${folder.host}" is as it was before\n`);
+      }
       if (result.kind === "exited") process.exitCode = result.exitCode;
       else if (result.kind === "trapped") {
         process.stderr.write(`error: the guest trapped: ${result.message}\n`);
@@ -75,18 +88,6 @@ function variable(text: string): readonly [string, string] {
   });
 }
 
-function mountOf(text: string): Mount {
-  const [host = "", guest = "", mode] = text.split(":");
-  if (!guest.startsWith("/") || mode !== "ro") {
-    throw new Failure("invalid-argument", `--dir "${text}" is not HOST:/GUEST:ro`, {
-      hint: "Folders are shown read-only; use a workflow's output artifacts to take files out.",
-    });
-  }
-  const entries: TreeEntry[] = [];
-  readable("--dir", host, () => scan(resolve(host), "", entries));
-  return { path: guest, readOnly: true, content: { kind: "directory", entries } };
-}
-
 function readStdin(path: string): Uint8Array {
   return readable("--stdin", path, () => readFileSync(path === "-" ? 0 : path));
 }
@@ -100,24 +101,5 @@ function readable<Value>(option: string, path: string, read: () => Value): Value
       cause,
       hint: "Check the path; it is relative to the folder you are in.",
     });
-  }
-}
-
-function scan(folder: string, prefix: string, into: TreeEntry[]): void {
-  for (const item of readdirSync(folder, { withFileTypes: true })) {
-    const path = prefix + item.name;
-    const host = join(folder, item.name);
-    if (item.isDirectory()) {
-      into.push({ kind: "directory", path, mode: 0o755 });
-      scan(host, `${path}/`, into);
-    } else if (item.isFile()) {
-      const { size, mode } = lstatSync(host);
-      into.push({
-        kind: "file",
-        path,
-        mode: mode & 0o777,
-        content: { kind: "slice", path: host, offset: 0, size },
-      });
-    }
   }
 }

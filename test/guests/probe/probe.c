@@ -67,6 +67,7 @@ int main(int count, char **arguments) {
   }
   if (!strcmp(what, "mkdir")) return mkdir(first, 0755) ? fail(first) : 0;
   if (!strcmp(what, "rename")) return rename(first, second) ? fail(first) : 0;
+  if (!strcmp(what, "symlink")) return symlink(first, second) ? fail(second) : 0;
   if (!strcmp(what, "unlink")) return unlink(first) ? fail(first) : 0;
   if (!strcmp(what, "ls")) {
     DIR *directory = opendir(first);
