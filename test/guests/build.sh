@@ -4,10 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 check=${1:-}
-for source in hello/hello.c probe/probe.c call/call.c ../../examples/words/guests/words.c; do
+for source in hello/hello.c probe/probe.c act/act.c call/call.c ../../examples/words/guests/words.c; do
   committed=${source%.c}.wasm
   out=$committed
   [ "$check" = --check ] && out=$(mktemp)
-  clang --target=wasm32-wasi -O2 -Wall -Werror -o "$out" "$source"
+  clang --target=wasm32-wasi -O2 -Wall -Werror -Wl,--strip-debug -o "$out" "$source"
   if [ "$check" = --check ]; then cmp "$out" "$committed" && rm "$out"; fi
 done
