@@ -156,6 +156,8 @@ export interface TaskResult {
   readonly failure?: FailureRecord;
   readonly timings: Timings;
   readonly memoryBytes?: number;
+  /** Digest of the module that ran, so that a change between two steps is seen. */
+  readonly moduleDigest?: string;
 }
 
 export interface RunTaskOptions {

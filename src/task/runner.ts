@@ -33,7 +33,7 @@ export function createTaskRunner(options: TaskRunnerOptions): TaskRunner {
 /** How a program ended, whatever ran it. */
 interface Ended extends Pick<
   TaskResult,
-  "phase" | "message" | "exitCode" | "stack" | "failure" | "memoryBytes"
+  "phase" | "message" | "exitCode" | "stack" | "failure" | "memoryBytes" | "moduleDigest"
 > {
   readonly stdout: Uint8Array;
   readonly collected: readonly Collected[];
@@ -122,7 +122,8 @@ class Runner implements TaskRunner {
     timings.instantiateMs = result.usage.instantiateMs;
     timings.runMs = result.usage.runMs;
     const { stdout, collected } = result;
-    return { ...end(result), stdout, collected, memoryBytes: result.usage.memoryBytes };
+    const { memoryBytes } = result.usage;
+    return { ...end(result), stdout, collected, memoryBytes, moduleDigest: module.digest };
   }
 
   async #container(task: Task, program: ContainerProgram, run: Running): Promise<Ended> {
