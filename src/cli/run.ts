@@ -61,7 +61,7 @@ export function addRun(program: Command): void {
         given.set(name, await artifacts.putPath(path));
       }
       await using runner = createTaskRunner({
-        engine: createEngine(),
+        engine: createEngine({ stagingFolder: await artifacts.stagingFolder() }),
         artifacts,
         images: new Map([...imagesBeside(file), ...options.image.map(pair)]),
       });

@@ -93,6 +93,11 @@ const table: Readonly<Record<Code, Row>> = {
     status: 422,
     summary: "An artifact path is not absolute or leads outside",
   },
+  "archive-invalid": {
+    retryable: false,
+    status: 422,
+    summary: "An archive is damaged, leads outside or is larger than its ceilings",
+  },
   "output-too-large": {
     retryable: false,
     status: 413,
@@ -145,6 +150,7 @@ export type Code =
   | "workflow-unsupported"
   | "artifact-missing"
   | "artifact-path"
+  | "archive-invalid"
   | "output-too-large"
   | "storage"
   | "journal-format"

@@ -31,7 +31,7 @@ export interface InputArtifact {
   readonly optional?: boolean;
 }
 
-interface OutputArtifact {
+export interface OutputArtifact {
   readonly name: string;
   readonly path: string;
   readonly optional: boolean;

@@ -1,7 +1,7 @@
 import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
 import type { Collected } from "../engine/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
-import type { Task, TaskResult } from "./mod.ts";
+import type { OutputArtifact, Task, TaskResult } from "./mod.ts";
 
 /** Largest `outputs.result` and output parameter: Argo keeps both in the workflow object. */
 const parameterBytes = 256 * 1024;
@@ -27,7 +27,7 @@ export async function takeOutputs(
   for (const output of task.outputs.artifacts) {
     const found = at.get(output.path);
     if (found && found.kind !== "missing") {
-      artifacts.push({ name: output.name, artifact: await store.put(found) });
+      artifacts.push({ name: output.name, artifact: await keep(output, found, store) });
     } else if (!output.optional) {
       problem ??= new Failure(
         "artifact-missing",
@@ -43,6 +43,23 @@ export async function takeOutputs(
   }
   const outputs = { parameters, artifacts, ...(result === undefined ? {} : { result }) };
   return { outputs, problem };
+}
+
+/** Stores an output and gives it its name in the repository. */
+async function keep(
+  output: OutputArtifact,
+  found: Exclude<Collected, { readonly kind: "missing" }>,
+  store: ArtifactStore,
+): Promise<StoredArtifact> {
+  const artifact = await store.put(
+    found.kind === "file" && output.mode !== undefined ? { ...found, mode: output.mode } : found,
+  );
+  if (output.key !== undefined) {
+    // Argo uploads it as it is, so whoever reads that key finds bytes of which nothing is known.
+    const plain = output.archive?.kind === "none" && artifact.kind === "file";
+    await store.publish(output.key, plain ? { ...artifact, foreign: true } : artifact);
+  }
+  return artifact;
 }
 
 async function parameter(

@@ -106,7 +106,7 @@ class Runner implements TaskRunner {
     const limits = { ...asked, timeMs };
     const module = await engine.load({ path: this.#find(program) }, { limits });
     timings.compileMs = performance.now() - start;
-    const inputs = await this.#inputs(task, timings);
+    const inputs = await this.#inputs(task, run);
     const result = await engine.run(
       module,
       {
@@ -136,7 +136,7 @@ class Runner implements TaskRunner {
       );
     }
     const { kind: _kind, ...asked } = program;
-    const inputs = await this.#inputs(task, run.timings);
+    const inputs = await this.#inputs(task, run);
     const start = performance.now();
     const result = await containers.run(
       {
@@ -159,14 +159,14 @@ class Runner implements TaskRunner {
     };
   }
 
-  async #inputs(task: Task, timings: Timings): Promise<readonly Input[]> {
+  async #inputs(task: Task, run: Running): Promise<readonly Input[]> {
     const start = performance.now();
     const inputs: Input[] = [];
     for (const input of task.inputs) {
-      const content = await inputContent(input, this.#options.artifacts);
+      const content = await inputContent(input, this.#options.artifacts, run.options.signal);
       if (content) inputs.push({ path: checkedPath(input.path, input.name), content });
     }
-    timings.artifactsMs += performance.now() - start;
+    run.timings.artifactsMs += performance.now() - start;
     return inputs;
   }
 

@@ -70,13 +70,15 @@ type Content =
       readonly path: string;
       readonly offset: number;
       readonly size: number;
-      descriptor?: number;
     }
-  | { readonly kind: "memory"; bytes: Uint8Array; length: number }
-  | { readonly kind: "spill"; readonly path: string; readonly descriptor: number; length: number };
+  /** `given`: the host's bytes, which count for nothing until the guest writes. */
+  | { readonly kind: "memory"; bytes: Uint8Array; length: number; given: boolean }
+  | { readonly kind: "spill"; readonly path: string; length: number };
 
 /** A file grows in memory up to here, then lies in a spill file. */
 const spillFileBytes = 1024 * 1024;
+/** Host files held open; the one that was not used for the longest time is closed first. */
+const heldOpen = 64;
 /** All files of one sandbox together stay in memory up to here. */
 const spillTotalBytes = 32 * 1024 * 1024;
 
@@ -86,6 +88,7 @@ export class Tree {
   readonly #limits: TreeLimits;
   readonly #staging: () => string;
   readonly #descriptors = new Map<string, number>();
+  #lastOpen = "";
   readonly #spilled = new Set<string>();
   #nextId = 2;
   #memoryBytes = 0;
@@ -151,7 +154,7 @@ export class Tree {
   }
 
   createFile(parent: DirectoryNode, name: string): FileNode {
-    const content: Content = { kind: "memory", bytes: new Uint8Array(0), length: 0 };
+    const content: Content = { kind: "memory", bytes: new Uint8Array(0), length: 0, given: false };
     return this.#created(parent, name, new FileNode(this.#nextId++, 0o644, content));
   }
 
@@ -184,9 +187,9 @@ export class Tree {
       into.set(content.bytes.subarray(position, position + count));
       return count;
     }
-    if (content.kind === "spill") return readSync(content.descriptor, into, 0, count, position);
-    content.descriptor ??= this.#open(content.path, "r");
-    return readSync(content.descriptor, into, 0, count, content.offset + position);
+    const start = content.kind === "slice" ? content.offset : 0;
+    const descriptor = this.#open(content.path, content.kind === "slice" ? "r" : "r+");
+    return readSync(descriptor, into, 0, count, start + position);
   }
 
   /** Writes at `position`, growing the file; false when a ceiling stands in the way, and then nothing is changed. */
@@ -196,10 +199,7 @@ export class Tree {
     const { content } = file;
     if (content.kind === "memory") content.bytes.set(bytes, position);
     else if (content.kind === "spill") {
-      let done = 0;
-      while (done < bytes.length) {
-        done += writeSync(content.descriptor, bytes, done, bytes.length - done, position + done);
-      }
+      writeAll(this.#open(content.path, "r+"), bytes, position);
     }
     file.timeMs = Date.now();
     this.bytesWritten += bytes.length;
@@ -208,13 +208,15 @@ export class Tree {
 
   /** Sets the size, filling with zeros, after taking host content over; false when a ceiling stands in the way. */
   resize(file: FileNode, size: number): boolean {
-    const held = file.content.kind === "slice" ? 0 : file.size;
+    const before = file.content;
+    const given = before.kind === "slice" || (before.kind === "memory" && before.given);
+    const held = given ? 0 : file.size;
     if (this.filesBytes - held + size > this.#limits.filesBytes) return false;
     const content = this.#own(file, size);
     this.filesBytes += size - held;
     if (content.kind === "spill") {
       // Bytes between the old and the new end must read as zeros even when the file shrank before.
-      if (size < content.length) ftruncateSync(content.descriptor, size);
+      if (size < content.length) ftruncateSync(this.#open(content.path, "r+"), size);
       content.length = size;
       return true;
     }
@@ -234,6 +236,10 @@ export class Tree {
   /** Makes the content writable, with room for `size` bytes. */
   #own(file: FileNode, size: number): Exclude<Content, { kind: "slice" }> {
     const before = file.content;
+    if (before.kind === "memory" && before.given) {
+      before.given = false;
+      this.#memoryBytes += before.bytes.length;
+    }
     const large = size > spillFileBytes || this.#memoryBytes + size > spillTotalBytes;
     if (
       before.kind === "spill" ||
@@ -246,22 +252,19 @@ export class Tree {
       const bytes = new Uint8Array(size);
       this.read(file, bytes.subarray(0, keep), 0);
       this.#memoryBytes += size;
-      const owned: Content = { kind: "memory", bytes, length: keep };
+      const owned: Content = { kind: "memory", bytes, length: keep, given: false };
       file.content = owned;
       return owned;
     }
     const path = join(this.#staging(), `spill-${++this.#spillCount}`);
-    const spill: Content = {
-      kind: "spill",
-      path,
-      descriptor: this.#open(path, "wx+"),
-      length: keep,
-    };
+    const spill: Content = { kind: "spill", path, length: keep };
+    this.#open(path, "wx+");
     this.#spilled.add(path);
     const block = new Uint8Array(Math.min(keep, 256 * 1024));
     for (let at = 0; at < keep;) {
       const count = this.read(file, block.subarray(0, Math.min(block.length, keep - at)), at);
-      writeSync(spill.descriptor, block, 0, count, at);
+      if (count === 0) throw new Error("a file of the host became shorter");
+      writeAll(this.#open(path, "r+"), block.subarray(0, count), at);
       at += count;
     }
     if (before.kind === "memory") this.#memoryBytes -= before.bytes.length;
@@ -272,9 +275,17 @@ export class Tree {
   #open(path: string, flags: string): number {
     // The small files of a tree share one pack: one descriptor serves them all.
     const known = this.#descriptors.get(path);
-    if (known !== undefined) return known;
-    const descriptor = openSync(path, flags, 0o600);
+    if (known !== undefined && path === this.#lastOpen) return known;
+    const descriptor = known ?? openSync(path, flags, 0o600);
+    // The order of the map is the order of use.
+    this.#descriptors.delete(path);
     this.#descriptors.set(path, descriptor);
+    this.#lastOpen = path;
+    const [oldest] = this.#descriptors;
+    if (this.#descriptors.size > heldOpen && oldest) {
+      this.#descriptors.delete(oldest[0]);
+      closeSync(oldest[1]);
+    }
     return descriptor;
   }
 
@@ -285,7 +296,7 @@ export class Tree {
       return { kind: "bytes", bytes: content.bytes.slice(0, content.length) };
     }
     if (content.kind === "spill") {
-      ftruncateSync(content.descriptor, content.length);
+      ftruncateSync(this.#open(content.path, "r+"), content.length);
       this.#spilled.delete(content.path);
       return { kind: "slice", path: content.path, offset: 0, size: content.length };
     }
@@ -301,10 +312,17 @@ export class Tree {
   }
 }
 
+function writeAll(descriptor: number, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length;) {
+    done += writeSync(descriptor, bytes, done, bytes.length - done, position + done);
+  }
+}
+
 function ofHost(content: HostBytes): Content {
   if (content.kind === "slice") {
     return { kind: "slice", path: content.path, offset: content.offset, size: content.size };
   }
   // Copied, because the guest may write into it while the host keeps its own.
-  return { kind: "memory", bytes: content.bytes.slice(), length: content.bytes.length };
+  const bytes = content.bytes.slice();
+  return { kind: "memory", bytes, length: bytes.length, given: true };
 }

@@ -1,0 +1,257 @@
+import { createReadStream } from "node:fs";
+import { open, type FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import { createGunzip } from "node:zlib";
+import { Failure } from "../errors/mod.ts";
+import type { Collected, HostBytes, TreeEntry } from "../wasi/mod.ts";
+import { blockBytes, writeAll } from "./blobs.ts";
+import { packedBytes } from "./index-file.ts";
+import { safeTarget } from "./links.ts";
+import { broken, isTarHeader, readTar, type ArchiveEntry } from "./tar.ts";
+import { readZip } from "./zip.ts";
+
+/** What one archive may hold. */
+export interface ArchiveLimits {
+  /** Default: 100,000. */
+  readonly entries: number;
+  /** Bytes of all its files together; default: 16 GiB. */
+  readonly totalBytes: number;
+  /** How many times the archive's own size may come out of it, once that is more than 256 MiB; default: 200. */
+  readonly ratio: number;
+}
+
+export const defaultArchiveLimits: ArchiveLimits = {
+  entries: 100_000,
+  totalBytes: 16 * 1024 ** 3,
+  ratio: 200,
+};
+
+const ratioFrom = 256 * 1024 * 1024;
+/** Names nested deeper than any file system would take. */
+const depth = 256;
+
+export interface UnpackOptions {
+  readonly path: string;
+  readonly kind: "tar" | "zip";
+  /** Folder of ours, empty, for what comes out; the caller removes it. */
+  readonly scratch: string;
+  readonly limits: ArchiveLimits;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Unpacks an archive from outside into files under names of ours; its own names are only data. What leads outside, is no
+ * file, folder or link, or is more than the ceilings allow is refused. As with Argo an archive of one thing is that thing.
+ */
+export async function unpack(
+  options: UnpackOptions,
+): Promise<Exclude<Collected, { readonly kind: "missing" }>> {
+  const source = await open(options.path);
+  const { size } = await source.stat();
+  await source.close();
+  await using out = new Unpacked(options, size);
+  const entries =
+    options.kind === "zip" ? readZip(options.path) : readTar(gunzipped(options.path, true));
+  for await (const entry of entries) {
+    if (options.signal?.aborted)
+      throw new Failure("aborted", "Stopped while an archive was unpacked");
+    await out.add(entry);
+  }
+  return alone(out.tree());
+}
+
+/** Whether the file is a gzip'd tarball: what Argo asks of an artifact that says nothing about itself. */
+export async function isTarball(path: string): Promise<boolean> {
+  const first = Buffer.alloc(512);
+  let used = 0;
+  try {
+    for await (const chunk of gunzipped(path, false)) {
+      used += Buffer.from(chunk).copy(first, used);
+      if (used === first.length) return isTarHeader(first);
+    }
+  } catch (thrown) {
+    if (thrown instanceof Failure && thrown.code === "archive-invalid") return false;
+    throw thrown;
+  }
+  return false;
+}
+
+async function* gunzipped(path: string, whole: boolean): AsyncGenerator<Uint8Array> {
+  const source = createReadStream(path, { highWaterMark: whole ? blockBytes / 4 : 4096 });
+  const gunzip = createGunzip({ chunkSize: whole ? blockBytes / 4 : 4096 });
+  source.on("error", (cause) => gunzip.destroy(cause));
+  source.pipe(gunzip);
+  try {
+    for await (const chunk of gunzip) yield chunk;
+  } catch (thrown) {
+    const zlib =
+      thrown instanceof Error && "code" in thrown && String(thrown.code).startsWith("Z_");
+    throw zlib ? broken(`it is no gzip stream, or damaged (${thrown.message})`) : thrown;
+  } finally {
+    source.destroy();
+    gunzip.destroy();
+  }
+}
+
+type Node =
+  | Extract<TreeEntry, { readonly kind: "file" | "symlink" }>
+  | { readonly kind: "directory"; readonly path: string; readonly mode: number };
+
+/** The tree as it grows, with its ceilings. Large files lie in files of their own, small ones behind each other in one. */
+class Unpacked implements AsyncDisposable {
+  readonly #options: UnpackOptions;
+  readonly #allowedBytes: number;
+  readonly #nodes = new Map<string, Node>();
+  #entries = 0;
+  #bytes = 0;
+  #files = 0;
+  #small: FileHandle | undefined;
+  #smallUsed = 0;
+
+  constructor(options: UnpackOptions, packedSize: number) {
+    this.#options = options;
+    const { totalBytes, ratio } = options.limits;
+    this.#allowedBytes = Math.min(totalBytes, Math.max(ratioFrom, packedSize * ratio));
+  }
+
+  async add(entry: ArchiveEntry): Promise<void> {
+    this.#entries++;
+    if (this.#entries > this.#options.limits.entries) {
+      throw broken(`it has more than ${this.#options.limits.entries} entries`);
+    }
+    const path = inside(entry.path);
+    if (path === "") {
+      if (entry.kind === "directory") return;
+      throw broken(`"${shown(entry.path)}" is no name`);
+    }
+    this.#parents(path);
+    const before = this.#nodes.get(path);
+    if (before && (before.kind === "directory") !== (entry.kind === "directory")) {
+      throw broken(`"${shown(path)}" is in it as a folder and as a file`);
+    }
+    // Argo makes every folder with these bits, so that its owner can go on writing into it.
+    if (entry.kind === "directory") this.#nodes.set(path, { kind: "directory", path, mode: 0o755 });
+    else if (entry.kind === "symlink") {
+      if (!safeTarget(path, entry.target)) {
+        throw broken(`the link "${shown(path)}" leads outside, to "${shown(entry.target)}"`);
+      }
+      this.#nodes.set(path, { kind: "symlink", path, target: entry.target });
+    } else if (entry.kind === "hardlink") {
+      const target = this.#nodes.get(inside(entry.target));
+      if (target?.kind !== "file") {
+        throw broken(`"${shown(path)}" is a link to "${shown(entry.target)}", which is not in it`);
+      }
+      this.#nodes.set(path, { ...target, path });
+    } else if (entry.kind === "file") {
+      const content = await this.#write(entry);
+      this.#nodes.set(path, { kind: "file", path, mode: entry.mode, content });
+    }
+    // Devices and pipes are left out, as Argo leaves them out.
+  }
+
+  /** Folders above the path; a link or file there would be a way to write elsewhere. */
+  #parents(path: string): void {
+    const parts = path.split("/");
+    if (parts.length > depth) throw broken(`"${shown(path)}" lies deeper than ${depth} folders`);
+    for (let count = 1; count < parts.length; count++) {
+      const parent = parts.slice(0, count).join("/");
+      const node = this.#nodes.get(parent);
+      if (node && node.kind !== "directory") {
+        throw broken(`"${shown(path)}" lies below "${shown(parent)}", which is no folder`);
+      }
+      if (!node) this.#nodes.set(parent, { kind: "directory", path: parent, mode: 0o755 });
+    }
+    if (this.#nodes.size > 2 * this.#options.limits.entries) {
+      throw broken(`it has more than ${2 * this.#options.limits.entries} folders`);
+    }
+  }
+
+  async #write(entry: ArchiveEntry): Promise<HostBytes> {
+    if (this.#bytes + entry.size > this.#allowedBytes) throw this.#tooMuch();
+    const blocks = entry.read();
+    if (entry.size <= packedBytes) return this.#writeSmall(blocks, entry.size);
+    const path = join(this.#options.scratch, `file-${++this.#files}`);
+    await using file = await open(path, "wx");
+    let size = 0;
+    for await (const block of blocks) {
+      this.#count(block);
+      await writeAll(file, block);
+      size += block.length;
+      if (this.#options.signal?.aborted)
+        throw new Failure("aborted", "Stopped while an archive was unpacked");
+    }
+    return { kind: "slice", path, offset: 0, size };
+  }
+
+  async #writeSmall(blocks: AsyncIterable<Uint8Array>, size: number): Promise<HostBytes> {
+    const path = join(this.#options.scratch, "small");
+    this.#small ??= await open(path, "wx");
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    for await (const block of blocks) {
+      this.#count(block);
+      length += block.length;
+      if (length > size) throw broken("a file has more bytes than it says");
+      parts.push(block);
+    }
+    const bytes = Buffer.concat(parts);
+    await writeAll(this.#small, bytes);
+    const offset = this.#smallUsed;
+    this.#smallUsed += bytes.length;
+    return { kind: "slice", path, offset, size: bytes.length };
+  }
+
+  #count(block: Uint8Array): void {
+    this.#bytes += block.length;
+    if (this.#bytes > this.#allowedBytes) throw this.#tooMuch();
+  }
+
+  #tooMuch(): Failure {
+    return broken(`more than ${this.#allowedBytes} bytes come out of it`);
+  }
+
+  tree(): readonly TreeEntry[] {
+    return [...this.#nodes.values()];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#small?.close();
+  }
+}
+
+/** The name as a path inside, as Argo reads it: absolute ones begin at the folder, and one that climbs out is refused. */
+function inside(name: string): string {
+  const parts: string[] = [];
+  for (const part of name.split("/")) {
+    if (part === "" || part === ".") continue;
+    if (part !== "..") parts.push(part);
+    else if (parts.pop() === undefined) throw broken(`"${shown(name)}" leads outside`);
+  }
+  if (name.includes("\0")) throw broken(`"${shown(name)}" is no name`);
+  return parts.join("/");
+}
+
+function alone(entries: readonly TreeEntry[]): Exclude<Collected, { readonly kind: "missing" }> {
+  const top = entries.filter((entry) => !entry.path.includes("/"));
+  const [only] = top;
+  if (top.length !== 1 || !only) return { path: "", kind: "directory", entries };
+  if (only.kind === "file") return { ...only, path: "" };
+  if (only.kind === "symlink") throw broken("it holds nothing but a link");
+  const start = only.path.length + 1;
+  const below = entries.filter((entry) => entry !== only);
+  for (const entry of below) {
+    // What the link could reach beside the folder is gone with the folder's name.
+    if (entry.kind === "symlink" && !safeTarget(entry.path.slice(start), entry.target)) {
+      throw broken(`the link "${shown(entry.path)}" leads outside, to "${shown(entry.target)}"`);
+    }
+  }
+  return {
+    path: "",
+    kind: "directory",
+    entries: below.map((entry) => ({ ...entry, path: entry.path.slice(start) })),
+  };
+}
+
+function shown(name: string): string {
+  return name.slice(0, 200).replaceAll("\0", "\\0");
+}
