@@ -86,23 +86,20 @@ export function runGuest(
       },
     });
     checkImports(module, wasi.imports);
-    const instance = new WebAssembly.Instance(module, {
-      wasi_snapshot_preview1: wasi.imports,
-      wasi_unstable: {},
+    end = attempt(() => {
+      // A start function runs here already, so what it does counts as the guest's.
+      const instance = new WebAssembly.Instance(module, { wasi_snapshot_preview1: wasi.imports });
+      if (instance.exports["memory"] instanceof WebAssembly.Memory) {
+        memory = instance.exports["memory"];
+        wasi.attach(memory);
+      }
+      started = performance.now();
+      const entry = instance.exports["_start"];
+      if (typeof entry !== "function" || entry.length > 0) {
+        throw noEntry("_initialize" in instance.exports, typeof entry === "function");
+      }
+      entry();
     });
-    if (instance.exports["memory"] instanceof WebAssembly.Memory) {
-      memory = instance.exports["memory"];
-      wasi.attach(memory);
-    }
-    started = performance.now();
-    const entry = instance.exports["_start"];
-    if (typeof entry !== "function") {
-      throw new Failure("module-entry", 'The module exports no function "_start"', {
-        hint: "Build it as a command (a program with main), not as a library.",
-      });
-    }
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an exported function may always be called
-    end = enter(entry as () => void);
   } catch (thrown) {
     end = { kind: "failed", failure: toFailure(thrown).toJSON() };
   }
@@ -128,13 +125,37 @@ export function runGuest(
   };
 }
 
-function enter(entry: () => void): GuestOutcome["end"] {
+function noEntry(reactor: boolean, present: boolean): Failure {
+  const what = reactor
+    ? 'The module is a reactor: it exports "_initialize" and no "_start"'
+    : present
+      ? 'The module\'s function "_start" wants parameters'
+      : 'The module exports no function "_start"';
+  return new Failure("module-entry", what, {
+    hint: "Build it as a command (a program with main), not as a library (without -mexec-model=reactor, --no-entry or -buildmode=c-shared).",
+  });
+}
+
+function attempt(run: () => void): GuestOutcome["end"] {
   try {
-    entry();
+    run();
     return { kind: "exited", exitCode: 0 };
   } catch (thrown) {
     if (thrown instanceof Exit) return { kind: "exited", exitCode: thrown.exitCode };
-    if (thrown instanceof Failure) return { kind: "stopped", failure: thrown.toJSON() };
+    if (thrown instanceof Failure) {
+      const kind = thrown.code.startsWith("limit-") ? "stopped" : "failed";
+      return { kind, failure: thrown.toJSON() };
+    }
+    if (thrown instanceof RangeError && thrown.message.includes("Out of memory")) {
+      const failure = new Failure(
+        "limit-memory",
+        `The host has no memory left: ${thrown.message}`,
+        {
+          hint: "Lower limits.memory of the steps, or run fewer of them at once.",
+        },
+      );
+      return { kind: "failed", failure: failure.toJSON() };
+    }
     if (thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError) {
       return { kind: "trapped", message: thrown.message, stack: guestStack(thrown.stack ?? "") };
     }

@@ -1,5 +1,6 @@
 import { randomFillSync } from "node:crypto";
 import { Errno, errno } from "./errno.ts";
+import { poll, readSubscriptions, writeEvent } from "./poll.ts";
 import { resolvePath } from "./resolve.ts";
 import type { DirectoryNode, FileNode, Node, Tree } from "./tree.ts";
 
@@ -46,6 +47,7 @@ type Listing = readonly (readonly [string, Node])[];
 
 const filetypes = { directory: 3, file: 4, symlink: 7, character: 2 } as const;
 const append = 1;
+const allFlags = 31;
 const allRights = 0x1fffffffn;
 const writeRights = (1n << 6n) | (1n << 8n) | (1n << 22n);
 const readRight = 1n << 1n;
@@ -133,8 +135,9 @@ export function preview1(world: World): {
       slice(get32(pointer + index * 8), get32(pointer + index * 8 + 4)),
     );
   };
-  const changeable = (parent: DirectoryNode): void => {
-    if (parent.readOnly) throw new Errno("rofs");
+  /** Whether names of a directory may change; a read-only mount in it stays where it is. */
+  const changeable = (parent: DirectoryNode, node?: Node): void => {
+    if (parent.readOnly || node?.readOnly) throw new Errno("rofs");
   };
   const nanoseconds = (ms: number): bigint => BigInt(Math.round(ms * 1000)) * 1000n;
   const putStat = (pointer: number, kind: number, node?: Node, size = node?.size ?? 0): void => {
@@ -149,8 +152,9 @@ export function preview1(world: World): {
     for (const field of [40, 48, 56]) put64(pointer + field, time);
   };
   const setTime = (node: Node, modified: bigint, flags: number): void => {
+    if (flags & ~15 || (flags & 3) === 3 || (flags & 12) === 12) throw new Errno("inval");
     if (node.readOnly) throw new Errno("rofs");
-    if (flags & 4) node.timeMs = Number(modified / 1_000_000n);
+    if (flags & 4) node.timeMs = Number(BigInt.asUintN(64, modified) / 1000n) / 1000;
     if (flags & 8) node.timeMs = Date.now();
   };
   const write = (node: FileNode, from: Uint8Array, position: number): void => {
@@ -162,6 +166,14 @@ export function preview1(world: World): {
     if (node.kind !== "file" || node.links > 0) return;
     for (const open of table.values()) if (open.kind === "file" && open.node === node) return;
     tree.release(node);
+  };
+  const close = (fd: number): void => {
+    const found = find(fd);
+    table.delete(fd >>> 0);
+    if (found.kind === "file" && found.node.links === 0) {
+      found.node.links++;
+      forget(found.node);
+    }
   };
   const list = (pointer: number, buffer: number, items: readonly Buffer[]): void => {
     let to = buffer;
@@ -197,8 +209,9 @@ export function preview1(world: World): {
     random_get(pointer: number, length: number) {
       randomFillSync(slice(pointer, length));
     },
-    fd_advise(fd: number) {
+    fd_advise(fd: number, start: bigint, length: bigint, advice: number) {
       file(fd);
+      if (advice >>> 0 > 5 || start < 0n || length < 0n) throw new Errno("inval");
     },
     fd_allocate(fd: number, start: bigint, length: bigint) {
       const { node, write: mayWrite } = file(fd);
@@ -206,14 +219,7 @@ export function preview1(world: World): {
       const end = offset(start) + offset(length);
       if (end > node.size && !tree.resize(node, end)) throw new Errno("nospc");
     },
-    fd_close(fd: number) {
-      const found = find(fd);
-      table.delete(fd >>> 0);
-      if (found.kind === "file" && found.node.links === 0) {
-        found.node.links++;
-        forget(found.node);
-      }
-    },
+    fd_close: close,
     fd_datasync(fd: number) {
       find(fd);
     },
@@ -235,7 +241,11 @@ export function preview1(world: World): {
       put64(pointer + 16, allRights);
     },
     fd_fdstat_set_flags(fd: number, flags: number) {
-      file(fd).flags = flags;
+      const found = find(fd);
+      if (flags & ~allFlags) throw new Errno("inval");
+      if (found.kind === "directory") throw new Errno("isdir");
+      // A standard stream never blocks and always appends, so every flag holds already.
+      if (found.kind === "file") found.flags = flags;
     },
     fd_fdstat_set_rights(fd: number) {
       find(fd);
@@ -259,7 +269,9 @@ export function preview1(world: World): {
       setTime(found.node, modified, flags);
     },
     fd_pread(fd: number, pointer: number, count: number, position: bigint, done: number) {
-      const { node } = file(fd);
+      const { node, read: mayRead } = file(fd);
+      if (!mayRead) throw new Errno("badf");
+      at(done, 4);
       let read = 0;
       for (const into of vectors(pointer, count))
         read += tree.read(node, into, offset(position) + read);
@@ -268,6 +280,7 @@ export function preview1(world: World): {
     fd_pwrite(fd: number, pointer: number, count: number, position: bigint, done: number) {
       const open = file(fd);
       if (!open.write) throw new Errno("badf");
+      at(done, 4);
       let written = 0;
       for (const from of vectors(pointer, count)) {
         write(open.node, from, offset(position) + written);
@@ -290,6 +303,7 @@ export function preview1(world: World): {
     },
     fd_read(fd: number, pointer: number, count: number, done: number) {
       const found = find(fd);
+      at(done, 4);
       let read = 0;
       for (const into of vectors(pointer, count)) {
         if (found.kind === "file") {
@@ -313,6 +327,7 @@ export function preview1(world: World): {
         open.listing = [[".", open.node], ["..", open.node.parent], ...open.node.children];
       }
       const room = slice(pointer, length);
+      at(done, 4);
       let used = 0;
       for (let index = offset(cookie); index < open.listing.length && used < room.length; index++) {
         const [name, node] = open.listing[index] ?? [".", open.node];
@@ -332,11 +347,14 @@ export function preview1(world: World): {
     fd_renumber(from: number, to: number) {
       const found = find(from);
       find(to);
+      if (from === to) return;
+      close(to);
       table.delete(from >>> 0);
       table.set(to >>> 0, found);
     },
     fd_seek(fd: number, delta: bigint, whence: number, pointer: number) {
       const open = file(fd);
+      at(pointer, 8);
       const bases = [0n, BigInt(open.position), BigInt(open.node.size)];
       const base = bases[whence];
       if (base === undefined) throw new Errno("inval");
@@ -346,6 +364,7 @@ export function preview1(world: World): {
     fd_tell: (fd: number, pointer: number) => put64(pointer, BigInt(file(fd).position)),
     fd_write(fd: number, pointer: number, count: number, done: number) {
       const found = find(fd);
+      at(done, 4);
       let written = 0;
       for (const from of vectors(pointer, count)) {
         if (found.kind === "file") {
@@ -399,7 +418,9 @@ export function preview1(world: World): {
       const to = path(newFd, newPointer, newLength, false);
       if (!from.node) throw new Errno("noent");
       if (from.node.kind === "directory") throw new Errno("perm");
+      if (from.directory) throw new Errno("notdir");
       if (to.node) throw new Errno("exist");
+      if (to.directory) throw new Errno("noent");
       changeable(to.parent);
       if (!tree.mayCreate()) throw new Errno("nospc");
       tree.fileCount++;
@@ -472,9 +493,10 @@ export function preview1(world: World): {
       if (!node) throw new Errno("noent");
       if (node.kind !== "directory") throw new Errno("notdir");
       if (name === ".") throw new Errno("inval");
-      changeable(parent);
+      changeable(parent, node);
       if (node.children.size > 0) throw new Errno("notempty");
       parent.children.delete(name);
+      parent.timeMs = Date.now();
     },
     path_rename(
       fd: number,
@@ -490,8 +512,9 @@ export function preview1(world: World): {
       if (!node) throw new Errno("noent");
       if (node === to.node) return;
       if (from.name === "." || to.name === ".") throw new Errno("inval");
-      changeable(from.parent);
-      changeable(to.parent);
+      if (from.directory && node.kind !== "directory") throw new Errno("notdir");
+      changeable(from.parent, node);
+      changeable(to.parent, to.node);
       if (node.kind === "directory") {
         for (let up = to.parent; ; up = up.parent) {
           if (up === node) throw new Errno("inval");
@@ -503,10 +526,10 @@ export function preview1(world: World): {
       } else {
         if (to.node?.kind === "directory") throw new Errno("isdir");
         if (to.directory) throw new Errno("notdir");
-        if (to.node?.readOnly) throw new Errno("rofs");
       }
       from.parent.children.delete(from.name);
       to.parent.children.set(to.name, node);
+      from.parent.timeMs = to.parent.timeMs = Date.now();
       if (to.node) forget(to.node);
     },
     path_symlink(
@@ -530,48 +553,26 @@ export function preview1(world: World): {
       if (!node) throw new Errno("noent");
       if (node.kind === "directory") throw new Errno("isdir");
       if (trailing) throw new Errno("notdir");
-      changeable(parent);
+      changeable(parent, node);
       parent.children.delete(name);
+      parent.timeMs = Date.now();
       forget(node);
     },
     poll_oneoff(pointer: number, events: number, count: number, done: number) {
       const total = count >>> 0;
       if (total === 0 || total > 1024) throw new Errno("inval");
-      at(pointer, total * 48);
-      at(events, total * 32);
-      const start = process.hrtime.bigint();
-      const ready: { readonly index: number; readonly kind: number; readonly error: number }[] = [];
-      let nearest: bigint | undefined;
-      const deadlines: { readonly index: number; readonly wait: bigint }[] = [];
-      for (let index = 0; index < total; index++) {
-        const from = (pointer >>> 0) + index * 48;
-        const kind = view.getUint8(from + 8);
-        if (kind === 0) {
-          const id = view.getUint32(from + 16, true);
-          const timeout = view.getBigUint64(from + 24, true);
-          const absolute = (view.getUint16(from + 40, true) & 1) !== 0;
-          const wait = absolute ? timeout - clock(id) : timeout;
-          deadlines.push({ index, wait });
-          if (nearest === undefined || wait < nearest) nearest = wait;
-        } else if (kind > 2) throw new Errno("inval");
-        else {
-          const known = table.has(view.getUint32(from + 16, true));
-          ready.push({ index, kind, error: known ? errno.success : errno.badf });
-        }
-      }
-      if (ready.length === 0 && nearest !== undefined) {
-        pause(nearest);
-        const passed = process.hrtime.bigint() - start;
-        for (const { index, wait } of deadlines) {
-          if (wait <= passed) ready.push({ index, kind: 0, error: errno.success });
-        }
-      }
-      for (const [slot, { index, kind, error }] of ready.entries()) {
-        const to = (events >>> 0) + slot * 32;
-        bytes.fill(0, to, to + 32);
-        view.setBigUint64(to, view.getBigUint64((pointer >>> 0) + index * 48, true), true);
-        view.setUint16(to + 8, error, true);
-        view.setUint8(to + 10, kind);
+      const from = at(pointer, total * 48);
+      const to = at(events, total * 32);
+      at(done, 4);
+      const subscriptions = readSubscriptions(new DataView(view.buffer, from, total * 48), clock);
+      const ready = poll(subscriptions, (fd) => {
+        const found = table.get(fd);
+        if (!found) return undefined;
+        if (found.kind === "stdin") return world.stdin.length - found.position;
+        return found.kind === "file" ? Math.max(0, found.node.size - found.position) : 0;
+      });
+      for (const [slot, event] of ready.entries()) {
+        writeEvent(new DataView(view.buffer, to + slot * 32, 32), event);
       }
       put32(done, ready.length);
     },
@@ -614,6 +615,8 @@ export function preview1(world: World): {
         return errno.success;
       } catch (thrown) {
         if (thrown instanceof Errno) return thrown.number;
+        // The guest's own recursion ended in our frame: that is its trap and no errno.
+        if (thrown instanceof RangeError && thrown.message.includes("call stack")) throw thrown;
         if (thrown instanceof RangeError || thrown instanceof TypeError) return errno.inval;
         if (isHostError(thrown)) return thrown.code === "ENOSPC" ? errno.nospc : errno.io;
         throw thrown;
@@ -633,13 +636,4 @@ function isHostError(thrown: unknown): thrown is Error & { readonly code: string
     typeof thrown.code === "string" &&
     "syscall" in thrown
   );
-}
-
-const sleeper = new Int32Array(new SharedArrayBuffer(4));
-
-/** Stops this thread for a time; the engine ends the thread when the guest's time is up. */
-function pause(ns: bigint): void {
-  if (ns <= 0n) return;
-  const ms = ns > 1_000_000_000_000_000n ? 1e9 : Number(ns) / 1e6;
-  Atomics.wait(sleeper, 0, 0, ms);
 }

@@ -1,0 +1,81 @@
+import { Errno, errno } from "./errno.ts";
+
+/** What a guest waits for in one `poll_oneoff`. */
+export type Subscription =
+  | { readonly kind: "clock"; readonly userdata: bigint; readonly waitNs: bigint }
+  | { readonly kind: "read" | "write"; readonly userdata: bigint; readonly fd: number };
+
+interface Event {
+  readonly userdata: bigint;
+  readonly kind: Subscription["kind"];
+  readonly error: number;
+  /** Bytes that can be read at once. */
+  readonly count: number;
+}
+
+const numbers = { clock: 0, read: 1, write: 2 } as const;
+
+/** Reads subscriptions of 48 bytes each; deadlines become times from now. */
+export function readSubscriptions(view: DataView, clock: (id: number) => bigint): Subscription[] {
+  return Array.from({ length: view.byteLength / 48 }, (_, index): Subscription => {
+    const at = index * 48;
+    const userdata = view.getBigUint64(at, true);
+    const tag = view.getUint8(at + 8);
+    if (tag === 1 || tag === 2) {
+      return { kind: tag === 1 ? "read" : "write", userdata, fd: view.getUint32(at + 16, true) };
+    }
+    if (tag !== 0) throw new Errno("inval");
+    const now = clock(view.getUint32(at + 16, true));
+    const timeout = view.getBigUint64(at + 24, true);
+    const absolute = (view.getUint16(at + 40, true) & 1) !== 0;
+    return { kind: "clock", userdata, waitNs: absolute ? timeout - now : timeout };
+  });
+}
+
+/**
+ * Waits until at least one subscription is due. Files and standard streams always are: none of ours ever blocks.
+ * `readable` says how many bytes a descriptor has left, or undefined when it is not open.
+ */
+export function poll(
+  subscriptions: readonly Subscription[],
+  readable: (fd: number) => number | undefined,
+): Event[] {
+  const start = process.hrtime.bigint();
+  const ready: Event[] = [];
+  for (const { userdata, ...wanted } of subscriptions) {
+    if (wanted.kind === "clock") continue;
+    const count = readable(wanted.fd);
+    const error = count === undefined ? errno.badf : errno.success;
+    const bytes = wanted.kind === "read" ? (count ?? 0) : 0;
+    ready.push({ userdata, kind: wanted.kind, error, count: bytes });
+  }
+  const clocks = subscriptions.filter((wanted) => wanted.kind === "clock");
+  const waits = clocks.map(({ waitNs }) => waitNs);
+  const nearest = waits.reduce((least, wait) => (wait < least ? wait : least), waits[0] ?? 0n);
+  let passed = 0n;
+  // The host may wake us a little early, and a guest must not see a sleep that was too short.
+  while (ready.length === 0 && passed < nearest) {
+    pause(nearest - passed);
+    passed = process.hrtime.bigint() - start;
+  }
+  for (const { userdata, waitNs } of clocks) {
+    if (waitNs <= passed) ready.push({ userdata, kind: "clock", error: errno.success, count: 0 });
+  }
+  return ready;
+}
+
+export function writeEvent(view: DataView, event: Event): void {
+  for (let at = 0; at < 32; at += 8) view.setBigUint64(at, 0n, true);
+  view.setBigUint64(0, event.userdata, true);
+  view.setUint16(8, event.error, true);
+  view.setUint8(10, numbers[event.kind]);
+  view.setBigUint64(16, BigInt(event.count), true);
+}
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+const longestMs = 2 ** 31 - 1;
+
+/** Stops this thread for a time; the engine ends the thread when the guest's time is up. */
+function pause(ns: bigint): void {
+  Atomics.wait(sleeper, 0, 0, Math.min(longestMs, Number(ns) / 1e6));
+}
