@@ -71,6 +71,12 @@ function memories(body: Uint8Array, name: string, limits: Limits): Uint8Array {
   const ceiling = Math.min(65_536, Math.floor(limits.memoryBytes / pageBytes));
   const reader = new Reader(body, name);
   const count = reader.number();
+  if (count > 1) {
+    // Each of them would have the ceiling of its own.
+    throw new Failure("module-unsupported", `"${name}" has ${count} memories`, {
+      hint: "Build it without the multi-memory proposal.",
+    });
+  }
   const out = [leb(count)];
   for (let index = 0; index < count; index++) {
     const flags = reader.byte();
@@ -93,12 +99,15 @@ function memories(body: Uint8Array, name: string, limits: Limits): Uint8Array {
     }
     out.push(Buffer.from([1]), leb(minimum), leb(Math.min(maximum, ceiling)));
   }
+  reader.end();
   return Buffer.concat(out);
 }
 
 function tables(body: Uint8Array, name: string, limits: Limits): Uint8Array {
   const reader = new Reader(body, name);
   const count = reader.number();
+  // All tables together stay below the ceiling.
+  const ceiling = Math.floor(limits.tableElements / Math.max(1, count));
   const out = [leb(count)];
   for (let index = 0; index < count; index++) {
     const type = reader.byte();
@@ -111,14 +120,16 @@ function tables(body: Uint8Array, name: string, limits: Limits): Uint8Array {
     }
     const minimum = reader.number();
     const maximum = flags === 1 ? reader.number() : 0xffff_ffff;
-    if (minimum > limits.tableElements) {
+    if (minimum > ceiling) {
       throw new Failure(
         "limit-table",
-        `"${name}" has a table of ${minimum} elements; the ceiling is ${limits.tableElements}`,
+        `"${name}" has a table of ${minimum} elements; the ceiling is ${ceiling}`,
+        { hint: "Build it with fewer function pointers and tables." },
       );
     }
-    out.push(Buffer.from([type, 1]), leb(minimum), leb(Math.min(maximum, limits.tableElements)));
+    out.push(Buffer.from([type, 1]), leb(minimum), leb(Math.min(maximum, ceiling)));
   }
+  reader.end();
   return Buffer.concat(out);
 }
 
@@ -157,9 +168,21 @@ class Reader {
     for (let shift = 0; shift < 35; shift += 7) {
       const byte = this.byte();
       value += (byte & 127) * 2 ** shift;
-      if (byte < 128) return value;
+      if (byte >= 128) continue;
+      // The fifth byte has room for more than 32 bits.
+      if (value <= 0xffff_ffff) return value;
+      break;
     }
-    throw truncated(this.#name);
+    throw this.#damaged("a number of more than 32 bits");
+  }
+  /** Nothing may follow: what we would drop, V8 refuses. */
+  end(): void {
+    if (this.at !== this.#bytes.length) throw this.#damaged("a section longer than its content");
+  }
+  #damaged(what: string): Failure {
+    return new Failure("module-invalid", `"${this.#name}" has ${what}`, {
+      hint: "The file is damaged; build or download it again.",
+    });
   }
   take(size: number): Uint8Array {
     const start = this.at;

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { after, describe, test } from "node:test";
 import { defaultLimits, type Limits } from "../limits/mod.ts";
+import { demangled } from "./stack.ts";
 import { createEngine, type Mount, type Result } from "./mod.ts";
 
 const guests = resolve(import.meta.dirname, "../../test/guests");
@@ -110,6 +111,21 @@ describe("how a guest ends", () => {
       result.stack.some((name) => name.includes("outer_trap") || name.includes("main")),
       result.stack.join(),
     );
+  });
+
+  test("names of Rust are shown as they are in the source, others stay", () => {
+    const cases = [
+      ["_ZN4core9panicking9panic_fmt17h768731f43edd91bfE", "core::panicking::panic_fmt"],
+      ["_ZN29_$LT$t..S$u20$as$u20$t..T$GT$2go17h6d6fbbbfc457f463E", "<t::S as t::T>::go"],
+      [
+        "_ZN3std2rt10lang_start28_$u7b$$u7b$closure$u7d$$u7d$17hf0d936d435344f82E.llvm.7785054668975689164",
+        "std::rt::lang_start::{{closure}}",
+      ],
+      ["_ZN3foo3barEv", "_ZN3foo3barEv"],
+      ["_ZN99x17h768731f43edd91bfE", "_ZN99x17h768731f43edd91bfE"],
+      ["main.(*T).Boom", "main.(*T).Boom"],
+    ] as const;
+    for (const [mangled, shown] of cases) assert.equal(demangled(mangled), shown);
   });
 
   test("an endless loop is stopped by its time limit, and the engine goes on", async () => {

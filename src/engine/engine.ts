@@ -141,8 +141,9 @@ class ThreadEngine implements Engine {
     this.#threads.add(thread);
     worker.on("message", (message: FromWorker) => this.#receive(thread, message));
     worker.on("error", (cause: Error) => {
+      const full = "code" in cause && cause.code === "ERR_WORKER_OUT_OF_MEMORY";
       const failure = new Failure(
-        "runner-lost",
+        full ? "limit-memory" : "runner-lost",
         `The thread that ran the guest died: ${cause.message}`,
         { cause },
       );
@@ -284,6 +285,12 @@ function refuse(invocation: Invocation): Failure | undefined {
   for (const text of invocation.arguments) size += Buffer.byteLength(text) + 1;
   for (const [name, value] of environment)
     size += Buffer.byteLength(name) + Buffer.byteLength(value) + 2;
+  const texts = [...invocation.arguments, ...[...environment].flat()];
+  if (texts.some((text) => text.includes("\0"))) {
+    return new Failure("invalid-argument", "An argument or variable contains a zero byte", {
+      hint: "Hand binary data over as an artifact or on stdin.",
+    });
+  }
   if (size <= limits.argumentBytes) return undefined;
   return new Failure(
     "limit-arguments",

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
 import type { Limits } from "../limits/mod.ts";
 import { collectPath, Exit, preview1, Tree, type Collected, type Mount } from "../wasi/mod.ts";
+import { guestStack, keptFrames } from "./stack.ts";
 
 /** An invocation as it crosses to the thread. */
 export interface GuestRequest {
@@ -36,6 +37,8 @@ export interface GuestPlace {
   readonly staging: string;
   readonly onOutput: ((stream: "stdout" | "stderr", bytes: Uint8Array) => void) | undefined;
 }
+
+Error.stackTraceLimit = keptFrames;
 
 /** Instantiates the module afresh, runs `_start` to its end and collects what it left. */
 export function runGuest(
@@ -86,7 +89,7 @@ export function runGuest(
       },
     });
     checkImports(module, wasi.imports);
-    end = attempt(() => {
+    end = attempt(module, () => {
       // A start function runs here already, so what it does counts as the guest's.
       const instance = new WebAssembly.Instance(module, { wasi_snapshot_preview1: wasi.imports });
       if (instance.exports["memory"] instanceof WebAssembly.Memory) {
@@ -136,7 +139,7 @@ function noEntry(reactor: boolean, present: boolean): Failure {
   });
 }
 
-function attempt(run: () => void): GuestOutcome["end"] {
+function attempt(module: WebAssembly.Module, run: () => void): GuestOutcome["end"] {
   try {
     run();
     return { kind: "exited", exitCode: 0 };
@@ -157,17 +160,14 @@ function attempt(run: () => void): GuestOutcome["end"] {
       return { kind: "failed", failure: failure.toJSON() };
     }
     if (thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError) {
-      return { kind: "trapped", message: thrown.message, stack: guestStack(thrown.stack ?? "") };
+      return {
+        kind: "trapped",
+        message: thrown.message,
+        stack: guestStack(thrown.stack ?? "", module),
+      };
     }
     throw thrown;
   }
-}
-
-/** The guest's functions out of V8's stack, innermost first; nothing of the host's. */
-function guestStack(stack: string): string[] {
-  return [...stack.matchAll(/^\s+at (?:(.+?) \()?wasm:\/\/[^\s:]*:(wasm-function\[\d+\])/gm)].map(
-    ([, name, index = ""]) => name?.replace(/^wasm-[0-9a-f]+\./, "") ?? index,
-  );
 }
 
 function checkImports(module: WebAssembly.Module, offered: object): void {

@@ -34,9 +34,19 @@ const mounts: readonly Mount[] = [
     content: {
       kind: "directory",
       entries: [
-        { kind: "file", path: "f", mode: 0o644, content: { kind: "bytes", bytes: Buffer.from("0123456789") } },
+        {
+          kind: "file",
+          path: "f",
+          mode: 0o644,
+          content: { kind: "bytes", bytes: Buffer.from("0123456789") },
+        },
         { kind: "directory", path: "full", mode: 0o755 },
-        { kind: "file", path: "full/x", mode: 0o644, content: { kind: "bytes", bytes: Buffer.from("x") } },
+        {
+          kind: "file",
+          path: "full/x",
+          mode: 0o644,
+          content: { kind: "bytes", bytes: Buffer.from("x") },
+        },
         { kind: "symlink", path: "link", target: "f" },
       ],
     },
@@ -47,7 +57,12 @@ const mounts: readonly Mount[] = [
     content: {
       kind: "directory",
       entries: [
-        { kind: "file", path: "f", mode: 0o644, content: { kind: "bytes", bytes: Buffer.from("ro") } },
+        {
+          kind: "file",
+          path: "f",
+          mode: 0o644,
+          content: { kind: "bytes", bytes: Buffer.from("ro") },
+        },
       ],
     },
   },
@@ -103,7 +118,11 @@ describe("every pointer outside of the guest's memory is answered with fault", (
   ]; // prettier-ignore
   test(`${calls.length} calls`, async () => {
     const answers = await call(...calls.map((line) => `call ${line}`));
-    assert.deepEqual(answers, calls.map(() => String(errno.fault)), JSON.stringify(answers));
+    assert.deepEqual(
+      answers,
+      calls.map(() => String(errno.fault)),
+      JSON.stringify(answers),
+    );
   });
 
   test("a vector that points outside, and a pointer that wraps around", async () => {
@@ -224,7 +243,10 @@ describe("what the standard libraries rely on", () => {
       [["call path_remove_directory 3 @1000 0"], errno.noent],
     ];
     const answers = await call(...cases.flatMap(([steps]) => steps));
-    assert.deepEqual(answers.map(Number), cases.map(([, wanted]) => wanted));
+    assert.deepEqual(
+      answers.map(Number),
+      cases.map(([, wanted]) => wanted),
+    );
   });
 
   test("a name that is not UTF-8 is refused, one that is not ASCII is not", async () => {

@@ -30,7 +30,11 @@ export const errno = {
 export class Errno extends Error {
   readonly number: number;
   constructor(name: keyof typeof errno) {
+    // A guest may run into thousands of these, and nobody reads where they come from.
+    const kept = Error.stackTraceLimit;
+    Error.stackTraceLimit = 0;
     super(name);
+    Error.stackTraceLimit = kept;
     this.number = errno[name];
   }
 }

@@ -3,6 +3,7 @@ declare namespace WebAssembly {
   type ImportValue = ((...parameters: never[]) => unknown) | Memory;
   class Module {
     constructor(bytes: Uint8Array);
+    static customSections(module: Module, name: string): readonly ArrayBuffer[];
     static exports(module: Module): { readonly name: string; readonly kind: string }[];
     static imports(
       module: Module,
@@ -20,4 +21,5 @@ declare namespace WebAssembly {
   class LinkError extends Error {}
   class RuntimeError extends Error {}
   function compile(bytes: Uint8Array): Promise<Module>;
+  function validate(bytes: Uint8Array): boolean;
 }
