@@ -13,6 +13,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   task: ["errors", "limits", "engine", "artifacts"],
   container: ["errors", "limits", "wasi", "task"],
   dispatch: ["errors", "limits", "task"],
+  expression: ["errors"],
   document: ["errors", "limits", "expression"],
   workflow: ["errors", "limits", "expression", "document", "task", "dispatch"],
   cli: [
@@ -20,6 +21,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     "limits",
     "engine",
     "artifacts",
+    "expression",
     "document",
     "task",
     "container",

@@ -72,6 +72,11 @@ const table: Readonly<Record<Code, Row>> = {
     status: 413,
     summary: "Arguments and environment are larger than the limit",
   },
+  "limit-expression": {
+    retryable: false,
+    status: 422,
+    summary: "An expression is longer, deeper or costlier than its ceiling",
+  },
   "runner-lost": {
     retryable: true,
     status: 503,
@@ -145,6 +150,7 @@ export type Code =
   | "limit-table"
   | "limit-output"
   | "limit-arguments"
+  | "limit-expression"
   | "runner-lost"
   | "workflow-invalid"
   | "workflow-unsupported"
