@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 check=${1:-}
-for source in hello/hello.c probe/probe.c act/act.c call/call.c ../../examples/words/guests/words.c; do
+for source in hello/hello.c probe/probe.c bulk/bulk.c act/act.c call/call.c ../../examples/words/guests/words.c; do
   committed=${source%.c}.wasm
   out=$committed
   [ "$check" = --check ] && out=$(mktemp)
