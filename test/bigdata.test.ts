@@ -153,6 +153,27 @@ describe("10,000 files pass from step to step", () => {
   }
 });
 
+test("a million small writes cost the memory of their bytes", async (t) => {
+  const before = process.memoryUsage();
+  const task: Task = {
+    key: "talk",
+    program: {
+      kind: "wasm",
+      module: { path: guest },
+      arguments: ["talk", "500000"],
+      limits: { output: "16Mi" },
+    },
+    environment: [],
+    inputs: [],
+    outputs: { parameters: [], artifacts: [], result: false },
+  };
+  const { value, rss, ms } = await peaks(() => runner.run(task));
+  t.diagnostic(`${ms.toFixed(0)} ms, peak resident ${shown(rss)} (before: ${shown(before.rss)})`);
+  assert.equal(value.phase, "Succeeded");
+  assert.equal(value.log?.size, 2 * 5_388_890);
+  assert(rss - before.rss < 2 * growthBytes, `resident set grew from ${before.rss} to ${rss}`);
+});
+
 describe("places and sizes beyond 32 bits", () => {
   const sparse = join(folder, "sparse");
   const at = 5 * gibibyte;

@@ -84,7 +84,9 @@ export async function removeLeftovers(folder: string, olderThanMs: number): Prom
         await rm(path, { recursive: true, force: true });
       }
     } catch (thrown) {
-      if (!isCode(thrown, "ENOENT")) throw thrown;
+      // Another process was faster, or the folder may only be read: neither is in the way of using it.
+      if (!["ENOENT", "EROFS", "EACCES", "EPERM"].some((code) => isCode(thrown, code)))
+        throw thrown;
     }
   }
 }

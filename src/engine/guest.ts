@@ -2,6 +2,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
 import type { Limits } from "../limits/mod.ts";
+import { Output } from "./output.ts";
 import { collectPath, Exit, preview1, Tree, type Collected, type Mount } from "../wasi/mod.ts";
 import { guestStack, keptFrames } from "./stack.ts";
 
@@ -55,8 +56,7 @@ export function runGuest(
     }
     return folder;
   });
-  const output = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
-  const written = { stdout: 0, stderr: 0 };
+  const output = new Output(place.onOutput);
   const start = performance.now();
   let started = start;
   let memory: WebAssembly.Memory | undefined;
@@ -72,11 +72,8 @@ export function runGuest(
       preopens: request.preopens,
       descriptors: limits.descriptors,
       output(stream, bytes) {
-        const room = limits.outputBytes - written[stream];
-        const kept = bytes.subarray(0, room);
-        written[stream] += kept.length;
-        output[stream].push(kept);
-        place.onOutput?.(stream, kept);
+        const room = limits.outputBytes - output.size(stream);
+        output.write(stream, bytes.subarray(0, room));
         if (bytes.length > room) {
           throw new Failure(
             "limit-output",
@@ -107,6 +104,7 @@ export function runGuest(
     end = { kind: "failed", failure: toFailure(thrown).toJSON() };
   }
   const ended = performance.now();
+  output.flush();
   try {
     collected = request.collect.map((path) => collectPath(tree, path));
   } catch (thrown) {
@@ -117,8 +115,8 @@ export function runGuest(
   const handedOut = collected.some((item) => item.kind !== "missing");
   if (folder !== undefined && !handedOut) rmSync(folder, { recursive: true, force: true });
   return {
-    stdout: joined(output.stdout),
-    stderr: joined(output.stderr),
+    stdout: output.take("stdout"),
+    stderr: output.take("stderr"),
     collected,
     instantiateMs: started - start,
     runMs: ended - started,
@@ -185,9 +183,4 @@ function checkImports(module: WebAssembly.Module, offered: object): void {
       hint: "Build it for wasip1; only wasi_snapshot_preview1 functions can be imported.",
     },
   );
-}
-
-function joined(chunks: readonly Uint8Array[]): Uint8Array {
-  const [only] = chunks;
-  return chunks.length === 1 && only ? only : new Uint8Array(Buffer.concat(chunks));
 }

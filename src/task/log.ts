@@ -14,20 +14,25 @@ export interface Log {
 export function createLog(
   onOutput: ((stream: "stdout" | "stderr", bytes: Uint8Array) => void) | undefined,
 ): Log {
-  const pieces: Uint8Array[] = [];
-  let stderr = Buffer.alloc(0);
+  let kept = Buffer.alloc(0);
   let size = 0;
+  let stderr = Buffer.alloc(0);
   return {
     get size() {
       return size;
     },
     write(stream, bytes) {
-      pieces.push(bytes);
+      if (size + bytes.length > kept.length) {
+        const grown = Buffer.alloc(Math.max(size + bytes.length, kept.length * 2));
+        grown.set(kept.subarray(0, size));
+        kept = grown;
+      }
+      kept.set(bytes, size);
       size += bytes.length;
       if (stream === "stderr") stderr = Buffer.concat([stderr, bytes]).subarray(-tailBytes);
       onOutput?.(stream, bytes);
     },
-    bytes: () => Buffer.concat(pieces),
+    bytes: () => kept.subarray(0, size),
     stderrTail: () => stderr.toString().trimEnd().split("\n").slice(-tailLines).join("\n"),
   };
 }

@@ -1,11 +1,11 @@
 import { basename } from "node:path";
-import type { ArtifactStore } from "../artifacts/mod.ts";
+import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
 import type { Collected, Engine, Mount, Result } from "../engine/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
 import { defaultLimits, resolveLimits } from "../limits/mod.ts";
 import { checkedPath, inputContent } from "./inputs.ts";
 import { takeOutputs } from "./outputs.ts";
-import { createLog } from "./log.ts";
+import { createLog, type Log } from "./log.ts";
 import type {
   ContainerProgram,
   ContainerRunner,
@@ -71,7 +71,7 @@ class Runner implements TaskRunner {
       const storing = performance.now();
       try {
         const { artifacts } = this.#options;
-        const stored = log.size === 0 ? undefined : await artifacts.putBytes(log.bytes());
+        const stored = await this.#keepLog(log);
         const { outputs, problem } = await takeOutputs(task, { stdout, collected }, artifacts);
         timings.artifactsMs += performance.now() - storing;
         const tail = how.phase === "Succeeded" ? "" : log.stderrTail();
@@ -87,14 +87,23 @@ class Runner implements TaskRunner {
         await this.#options.artifacts.discard(collected);
       }
     } catch (thrown) {
+      const failure = toFailure(thrown);
       const tail = log.stderrTail();
+      const stored = await this.#keepLog(log).catch(() => undefined);
       return {
-        ...asError(toFailure(thrown)),
+        ...asError(failure),
+        // A program that ran too long is the program's fault, whatever ran it.
+        ...(failure.code === "limit-time" ? { phase: "Failed" } : {}),
         outputs: { parameters: [], artifacts: [] },
+        ...(stored ? { log: stored } : {}),
         ...(tail ? { stderrTail: tail } : {}),
         timings,
       };
     }
+  }
+
+  async #keepLog(log: Log): Promise<StoredArtifact | undefined> {
+    return log.size === 0 ? undefined : this.#options.artifacts.putBytes(log.bytes());
   }
 
   async #sandbox(task: Task, program: WasmProgram, run: Running): Promise<Ended> {
