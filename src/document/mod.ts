@@ -3,6 +3,8 @@ import type { Failure, Place } from "../errors/mod.ts";
 import type { Workflow, WorkflowTemplate } from "./model.ts";
 
 export type * from "./model.ts";
+export { parameterBytes, parseParameterFile } from "./parameters.ts";
+export { checkFiles, readBundle, type ReadOptions, type SourceFile } from "./read.ts";
 
 /**
  * One workflow with all that it refers to: plain data, complete in itself. What `templateDefaults` and `workflowTemplateRef` add is

@@ -39,6 +39,8 @@ export interface WorkflowSpec {
   readonly activeDeadlineSeconds?: number;
   readonly synchronization?: Synchronization;
   readonly retryStrategy?: RetryStrategy;
+  /** Only a value to refer to, as `{{workflow.priority}}`. */
+  readonly priority?: number;
   /** Start suspended, until `resume`. */
   readonly suspend?: boolean;
 }

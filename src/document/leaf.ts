@@ -1,0 +1,220 @@
+import { reportDoubles } from "./calls.ts";
+import type { Found } from "./check.ts";
+import type { Artifact, Parameter, Template } from "./model.ts";
+import type { Origins } from "./shape.ts";
+import type { Report, Spot } from "./source.ts";
+
+/** Inputs and outputs have names of their own. */
+export function checkUnique(
+  template: Omit<Template, "name">,
+  report: Report,
+  origins: Origins,
+): void {
+  for (const side of ["inputs", "outputs"] as const) {
+    reportDoubles(template[side]?.parameters ?? [], "parameter", report, origins);
+    reportDoubles(template[side]?.artifacts ?? [], "artifact", report, origins);
+  }
+}
+
+/** What a template says beside its type fits its type. */
+export function checkLeaf({ template, label }: Found, report: Report, origins: Origins): void {
+  const inner = (template.steps ?? template.dag) !== undefined;
+  const type = template.steps ? "steps" : template.dag ? "dag" : "leaf";
+  const part = (key: string): Spot => origins.part(template, key) ?? origins.spot(template);
+  for (const key of ["timeout", "activeDeadlineSeconds"] as const) {
+    if (inner && template[key] !== undefined) {
+      report.problem(
+        part(key),
+        `A template of ${type} has no "${key}"`,
+        "Give it to the templates that run something.",
+      );
+    }
+  }
+  for (const key of ["parallelism", "failFast"] as const) {
+    if (!inner && template[key] !== undefined) {
+      report.problem(
+        part(key),
+        `Only templates of steps or dag have "${key}"`,
+        "Move it to the template around.",
+      );
+    }
+  }
+  const { wasm } = template;
+  if (wasm && (wasm.image === undefined) === (wasm.module === undefined)) {
+    const what = wasm.image === undefined ? "neither image nor module" : "image and module";
+    report.problem(origins.spot(wasm), `wasm has ${what}`, "Give one of the two.");
+  }
+  for (const key of ["container", "script"] as const) {
+    const container = template[key];
+    if (container?.image === "")
+      report.problem(origins.spot(container), `${key} lacks "image"`, 'Add "image:".');
+  }
+  if (template.script?.source === "")
+    report.problem(
+      origins.spot(template.script),
+      'script lacks "source"',
+      'Add "source: |" with the script.',
+    );
+  const program = template.wasm ?? template.container ?? template.script;
+  if (program?.env) reportDoubles(program.env, "variable", report, origins);
+  for (const artifact of template.inputs?.artifacts ?? []) {
+    checkInputArtifact(
+      artifact,
+      { inner, label, suspend: template.suspend !== undefined },
+      report,
+      origins,
+    );
+  }
+  for (const parameter of template.inputs?.parameters ?? [])
+    checkInputParameter(parameter, report, origins);
+  const paths = new Map<string, string>();
+  for (const artifact of template.inputs?.artifacts ?? []) {
+    const { path, name } = artifact;
+    if (path === undefined) continue;
+    const other = paths.get(path);
+    if (other !== undefined)
+      report.problem(
+        origins.part(artifact, "path") ?? origins.spot(artifact),
+        `The artifacts "${other}" and "${name}" have the same path`,
+        "Give each a path of its own.",
+      );
+    paths.set(path, name);
+  }
+}
+
+interface Holding {
+  readonly inner: boolean;
+  readonly suspend: boolean;
+  readonly label: string;
+}
+
+function checkInputArtifact(
+  artifact: Artifact,
+  { inner, suspend }: Holding,
+  report: Report,
+  origins: Origins,
+): void {
+  const spot = (key: string): Spot => origins.part(artifact, key) ?? origins.spot(artifact);
+  if (inner && artifact.path !== undefined) {
+    report.problem(
+      spot("path"),
+      `The artifact "${artifact.name}" has a path, and nothing runs in this template`,
+      "Remove it; the template that runs says where it lies.",
+    );
+  }
+  if (!inner && !suspend && artifact.path === undefined) {
+    report.problem(
+      origins.spot(artifact),
+      `The artifact "${artifact.name}" has no path`,
+      "Say where it lies in the sandbox, such as /tmp/doc.",
+    );
+  }
+  for (const key of ["from", "fromExpression"] as const) {
+    if (artifact[key] !== undefined) {
+      report.problem(
+        spot(key),
+        `An input artifact has no "${key}"`,
+        "The step that calls the template says it, under arguments.",
+      );
+    }
+  }
+}
+
+function checkInputParameter(parameter: Parameter, report: Report, origins: Origins): void {
+  const { name, value, default: fallback, enum: words, valueFrom } = parameter;
+  const allowed = words?.map(String);
+  for (const key of ["value", "default"] as const) {
+    const given = key === "value" ? value : fallback;
+    if (
+      given === undefined ||
+      !allowed ||
+      String(given).includes("{{") ||
+      allowed.includes(String(given))
+    )
+      continue;
+    report.problem(
+      origins.part(parameter, key) ?? origins.spot(parameter),
+      `"${String(given)}" is not in the enum of "${name}"`,
+      `Known there: ${allowed.slice(0, 12).join(", ")}.`,
+    );
+  }
+  for (const key of ["path", "parameter", "expression", "supplied"] as const) {
+    if (valueFrom?.[key] === undefined) continue;
+    report.problem(
+      origins.part(valueFrom, key) ?? origins.spot(parameter),
+      `valueFrom of an input has no "${key}"`,
+      "Use value, default, or valueFrom.configMapKeyRef.",
+    );
+  }
+}
+
+/** What a template hands on comes from somewhere, in the way of its type. */
+export function checkOutputs({ template }: Found, report: Report, origins: Origins): void {
+  const inner = (template.steps ?? template.dag) !== undefined;
+  const suspend = template.suspend !== undefined;
+  const sources = inner
+    ? (["parameter", "expression"] as const)
+    : suspend
+      ? (["supplied"] as const)
+      : (["path"] as const);
+  for (const parameter of template.outputs?.parameters ?? []) {
+    const { name, value, valueFrom } = parameter;
+    const spot = origins.spot(parameter);
+    if (value !== undefined && valueFrom !== undefined)
+      report.problem(spot, `The output "${name}" has value and valueFrom`, "Keep one of them.");
+    if (value !== undefined) continue;
+    const hint = `Give it valueFrom.${sources.join(" or valueFrom.")}.`;
+    if (!valueFrom) {
+      report.problem(spot, `The output "${name}" comes from nowhere`, hint);
+      continue;
+    }
+    const said = (
+      ["path", "parameter", "expression", "supplied", "configMapKeyRef"] as const
+    ).filter((key) => valueFrom[key] !== undefined);
+    const [only] = said;
+    if (said.length > 1)
+      report.problem(spot, `The output "${name}" has ${said.join(" and ")}`, hint);
+    else if (only === undefined) {
+      if (!(suspend && valueFrom.default !== undefined))
+        report.problem(spot, `The output "${name}" comes from nowhere`, hint);
+    } else if (!sources.some((key) => key === only)) {
+      report.problem(
+        origins.part(valueFrom, only) ?? spot,
+        `An output of this template has no "${only}"`,
+        hint,
+      );
+    }
+  }
+  for (const artifact of template.outputs?.artifacts ?? []) {
+    const spot = origins.spot(artifact);
+    const { name, path } = artifact;
+    const from = (["from", "fromExpression"] as const).filter((key) => artifact[key] !== undefined);
+    if (inner) {
+      if (path !== undefined)
+        report.problem(
+          origins.part(artifact, "path") ?? spot,
+          `The output "${name}" has a path, and nothing runs in this template`,
+          "Use from or fromExpression.",
+        );
+      else if (from.length !== 1)
+        report.problem(
+          spot,
+          `The output "${name}" ${from.length === 0 ? "comes from nowhere" : "has from and fromExpression"}`,
+          "Give it one of from, fromExpression.",
+        );
+    } else {
+      for (const key of from)
+        report.problem(
+          origins.part(artifact, key) ?? spot,
+          `An output of this template has no "${key}"`,
+          "Give it a path in the sandbox, such as /tmp/result.",
+        );
+      if (path === undefined && from.length === 0)
+        report.problem(
+          spot,
+          `The output "${name}" has no path`,
+          "Say where it lies in the sandbox, such as /tmp/result.",
+        );
+    }
+  }
+}
