@@ -85,8 +85,9 @@ async function makeFolder(path: string, mode: number): Promise<void> {
   if (made !== undefined) await chmod(path, mode);
 }
 
-/** Entries come from an index that a guest filled: no name leads out of the folder. */
+/** Entries come from an index that a guest filled: no name leads out of the folder, and an empty one is the folder. */
 function inside(host: string, path: string): string {
+  if (path === "") return host;
   const parts = path.split("/");
   if (parts.some((part) => part === "" || part === "." || part === "..") || path.includes("\0")) {
     throw new Failure("artifact-path", `The artifact has an entry "${path}" that leads outside`);

@@ -13,7 +13,7 @@ export type HostBytes =
     }
   | { readonly kind: "bytes"; readonly bytes: Uint8Array };
 
-/** One entry of a tree. `path` is relative, `/`-separated, without `.` or `..`; parents may be left out. */
+/** One entry of a tree. `path` is relative, `/`-separated, without `.` or `..`; parents may be left out. A directory's may be empty: the tree's own. */
 export type TreeEntry =
   | {
       readonly kind: "file";

@@ -160,7 +160,7 @@ describe("a container step", { skip }, () => {
     const slice = { kind: "slice", path: blob, offset: 0, size: 6 } as const;
     const part = { kind: "slice", path: blob, offset: 3, size: 3 } as const;
     const end = await shell(
-      "cat /tmp/doc /in/tree/a/b /in/tree/link; ls -ld /in/tree/a/b | head -c 10; echo new > /tmp/doc; ls /tmp",
+      "cat /tmp/doc /in/tree/a/b /in/tree/link; ls -ld /in/tree/a/b | head -c 10; ls -ld /in/tree | head -c 10; echo new > /tmp/doc; ls /tmp",
       {
         inputs: [
           { path: "/tmp/doc", content: { kind: "file", mode: 0o644, content: slice } },
@@ -169,6 +169,7 @@ describe("a container step", { skip }, () => {
             content: {
               kind: "directory",
               entries: [
+                { kind: "directory", path: "", mode: 0o751 },
                 { kind: "file", path: "a/b", mode: 0o751, content: part },
                 { kind: "symlink", path: "link", target: "a/b" },
               ],
@@ -178,7 +179,7 @@ describe("a container step", { skip }, () => {
         collect: ["/tmp/doc", "/in/tree"],
       },
     );
-    assert.equal(text(end.stdout), "letterterter-rwxr-x--xdoc\nof-the-image\n");
+    assert.equal(text(end.stdout), "letterterter-rwxr-x--xdrwxr-x--xdoc\nof-the-image\n");
     assert.equal(readFileSync(blob, "utf8"), "letter");
     const [doc, tree] = end.collected;
     assert.ok(doc?.kind === "file" && doc.content.kind === "slice");
