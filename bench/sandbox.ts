@@ -1,5 +1,5 @@
 // A fresh sandbox of a warm hello module: instantiate, run, collect its output. Ours in the thread and through the whole
-// engine, beside node:wasi in this thread, all in one run: `npm run bench:sandbox -- --json`.
+// engine, beside node:wasi in this thread, all in one run: `npm run bench -- sandbox --json`.
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
