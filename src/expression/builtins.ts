@@ -157,7 +157,7 @@ const dateLayouts = [
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/u;
 
 /** Strict, as Go's StdEncoding; it passes over line breaks. */
-function decodeBase64(text: string): string | undefined {
+export function decodeBase64(text: string): string | undefined {
   const packed = text.replaceAll(/[\r\n]/gu, "");
   return base64.test(packed) ? Buffer.from(packed, "base64").toString() : undefined;
 }

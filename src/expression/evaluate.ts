@@ -1,6 +1,7 @@
 import type { Budget } from "./budget.ts";
 import { builtins } from "./builtins.ts";
 import { Cache } from "./cache.ts";
+import { check } from "./check.ts";
 import { ExpressionFailure, Fault, fault } from "./failure.ts";
 import { callFunction, type Context } from "./functions.ts";
 import { callMethod } from "./methods.ts";
@@ -20,7 +21,11 @@ export interface EvaluateOptions {
   readonly random: () => number;
 }
 
-const parsed = new Cache((text: string) => parse(text, isBuiltin));
+const parsed = new Cache((text: string) => {
+  const root = parse(text, isBuiltin);
+  check(text, root);
+  return root;
+});
 
 function isBuiltin(name: string): boolean {
   return builtins.has(name);
@@ -47,12 +52,13 @@ export function run(text: string, scope: Scope, options: EvaluateOptions, budget
 
 /** A name of the scope that has not been looked up yet, because more segments may follow. */
 class Name {
-  readonly segments: readonly string[];
+  /** An int is an index, which only a value has; as part of the name it is its digits. */
+  readonly segments: readonly (string | bigint)[];
   readonly at: number;
   /** Whether the expression says what happens when it is not known. */
   readonly optional: boolean;
 
-  constructor(segments: readonly string[], at: number, optional: boolean) {
+  constructor(segments: readonly (string | bigint)[], at: number, optional: boolean) {
     this.segments = segments;
     this.at = at;
     this.optional = optional;
@@ -321,11 +327,7 @@ class Evaluation {
     const base = this.#reach(node.base);
     const key = this.value(node.property);
     if (base instanceof Name && (typeof key === "string" || typeof key === "bigint")) {
-      return new Name(
-        [...base.segments, String(key)],
-        base.at === 0 ? base.at : base.at,
-        base.optional || node.optional,
-      );
+      return new Name([...base.segments, key], base.at, base.optional || node.optional);
     }
     const settled = this.#settled(base, node.base);
     if (settled === null && node.optional) throw new ChainEnd();
@@ -427,11 +429,11 @@ class Evaluation {
       case "find":
         return list.find(holds) ?? null;
       case "findIndex":
-        return BigInt(list.findIndex(holds));
+        return indexOrNil(list.findIndex(holds));
       case "findLast":
         return list.findLast(holds) ?? null;
       case "findLastIndex":
-        return BigInt(list.findLastIndex(holds));
+        return indexOrNil(list.findLastIndex(holds));
       case "sum": {
         let sum: Value = 0n;
         for (const [index, item] of list.entries()) {
@@ -496,6 +498,11 @@ class Evaluation {
       `the order is "asc" or "desc", not ${typeof order === "string" ? `"${order.slice(0, 50)}"` : typeName(order)}`,
     );
   }
+}
+
+/** The language's documentation says nothing of it, but where nothing is found there is no index. */
+function indexOrNil(index: number): Value {
+  return index < 0 ? null : BigInt(index);
 }
 
 /** As `[]`, but nil where there is nothing. */

@@ -3,8 +3,9 @@ import { Arguments, type Context } from "./functions.ts";
 import { weekday, yearDay } from "./layout.ts";
 import { Duration, Time, Zone } from "./time.ts";
 import { typeName, type Value } from "./value.ts";
+import { Version } from "./version.ts";
 
-/** Calls a method of a time, a duration or a time zone; nothing else has any. */
+/** Calls a method of a time, a duration, a time zone or a version; nothing else has any. */
 export function callMethod(
   receiver: Value,
   name: string,
@@ -16,6 +17,7 @@ export function callMethod(
   let method: Method | undefined;
   if (receiver instanceof Time) method = timeMethods.get(name)?.(receiver);
   if (receiver instanceof Duration) method = durationMethods.get(name)?.(receiver);
+  if (receiver instanceof Version) method = versionMethods.get(name)?.(receiver);
   if (receiver instanceof Zone && name === "String")
     method = { count: 0, call: () => receiver.name };
   if (method === undefined) {
@@ -127,6 +129,16 @@ const timeMethods: ReadonlyMap<string, (receiver: Time) => Method> = new Map([
       return step <= 0n ? receiver : receiver.plus(-(((since % step) + step) % step));
     }),
   ],
+]);
+
+const versionMethods: ReadonlyMap<string, (receiver: Version) => Method> = new Map([
+  ["Major", plain<Version>((receiver) => BigInt(receiver.major))],
+  ["Minor", plain((receiver) => BigInt(receiver.minor))],
+  ["Patch", plain((receiver) => BigInt(receiver.patch))],
+  ["Prerelease", plain((receiver) => receiver.prerelease)],
+  ["Metadata", plain((receiver) => receiver.metadata)],
+  ["Original", plain((receiver) => receiver.original)],
+  ["String", plain((receiver) => receiver.toString())],
 ]);
 
 const durationMethods: ReadonlyMap<string, (receiver: Duration) => Method> = new Map([

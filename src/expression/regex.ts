@@ -25,7 +25,12 @@ export function matches(pattern: string, text: string, budget: Budget): boolean 
   return false;
 }
 
-interface Match {
+/** Checks that a pattern is one. */
+export function checkPattern(pattern: string): void {
+  compiled.get(pattern);
+}
+
+export interface Match {
   readonly start: number;
   readonly end: number;
   /** The whole match and then the groups. */
@@ -34,7 +39,7 @@ interface Match {
 }
 
 /** Every match, as Go finds them: an empty match right behind another is none. */
-function* findAll(pattern: string, text: string, budget: Budget): Generator<Match> {
+export function* findAll(pattern: string, text: string, budget: Budget): Generator<Match> {
   const regex = compiled.get(pattern);
   const names = new Map(Object.entries(regex.namedGroups()));
   const matcher = regex.matcher(text);
@@ -55,4 +60,78 @@ function* findAll(pattern: string, text: string, budget: Budget): Generator<Matc
     }
     yield { start, end, groups, names };
   }
+}
+
+/** Replaces every match; `$1`, `${1}` and `${name}` in the replacement stand for groups, as in Go. */
+export function replaceAll(
+  pattern: string,
+  text: string,
+  replacement: string,
+  budget: Budget,
+): string {
+  return replaceMatches(pattern, text, budget, (match) =>
+    replacement.replaceAll(/\$(?:\$|\{(\w+)\}|(\w+))/gu, (_, braced?: string, bare?: string) => {
+      const name = braced ?? bare;
+      if (name === undefined) return "$";
+      const group = /^\d+$/u.test(name) ? Number(name) : match.names.get(name);
+      return group === undefined ? "" : (match.groups[group] ?? "");
+    }),
+  );
+}
+
+/** Replaces every match by the same text. */
+export function replaceLiteral(
+  pattern: string,
+  text: string,
+  replacement: string,
+  budget: Budget,
+): string {
+  return replaceMatches(pattern, text, budget, () => replacement);
+}
+
+function replaceMatches(
+  pattern: string,
+  text: string,
+  budget: Budget,
+  replace: (match: Match) => string,
+): string {
+  let result = "";
+  let at = 0;
+  for (const match of findAll(pattern, text, budget)) {
+    const part = text.slice(at, match.start) + replace(match);
+    budget.allocate(part.length);
+    result += part;
+    at = match.end;
+  }
+  return result + text.slice(at);
+}
+
+/** Splits at every match, into at most `most` parts when that is not negative. */
+export function split(
+  pattern: string,
+  text: string,
+  most: number,
+  budget: Budget,
+): readonly string[] {
+  if (most === 0) return [];
+  if (pattern !== "" && text === "") return [""];
+  const result: string[] = [];
+  let at = 0;
+  let end = 0;
+  for (const match of findAll(pattern, text, budget)) {
+    if (most > 0 && result.length === most - 1) break;
+    end = match.start;
+    if (match.end !== 0) {
+      result.push(text.slice(at, match.start));
+      budget.allocate(match.start - at);
+    }
+    at = match.end;
+  }
+  if (end !== text.length) result.push(text.slice(at));
+  return result;
+}
+
+/** A text as a pattern that matches only it. */
+export function quoteMeta(text: string): string {
+  return text.replaceAll(/[\\.+*?()|[\]{}^$]/gu, String.raw`\$&`);
 }

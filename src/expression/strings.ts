@@ -4,13 +4,13 @@ import { fault } from "./failure.ts";
 /** What Go's package strings does, on JavaScript's strings: lengths are code points, indexes bytes of UTF-8. */
 
 /** The code points of a string; Go calls them runes. */
-function runes(text: string): string[] {
+export function runes(text: string): string[] {
   return Array.from(text);
 }
 
 const whitespace = /^\p{White_Space}$/u;
 
-function isSpace(character: string): boolean {
+export function isSpace(character: string): boolean {
   return whitespace.test(character);
 }
 

@@ -123,7 +123,8 @@ export class Zone {
   /** The zone's abbreviation at a time, or its offset where it has none. */
   abbreviation(milliseconds: number): string {
     if (this.#fixed !== undefined) {
-      return this.name === "" ? offsetText(this.#fixed) : this.name;
+      // Without a name Go writes all four digits, where a zone of the database would have two.
+      return this.name === "" ? offsetText(this.#fixed, true) : this.name;
     }
     // Each English locale abbreviates only the zones near it.
     for (const locale of ["en-US", "en-GB", "en-AU", "en-IN"]) {
@@ -148,11 +149,11 @@ export class Zone {
   }
 }
 
-function offsetText(seconds: number): string {
+function offsetText(seconds: number, full = false): string {
   const size = Math.abs(seconds);
   const hours = String(Math.trunc(size / 3600)).padStart(2, "0");
   const minutes = Math.trunc(size / 60) % 60;
-  return `${seconds < 0 ? "-" : "+"}${hours}${minutes === 0 ? "" : String(minutes).padStart(2, "0")}`;
+  return `${seconds < 0 ? "-" : "+"}${hours}${minutes === 0 && !full ? "" : String(minutes).padStart(2, "0")}`;
 }
 
 /** One formatter a zone; there are a few hundred zones, so both maps stay small. */

@@ -1,6 +1,7 @@
 import { ceilings, type Budget } from "./budget.ts";
 import { fault } from "./failure.ts";
 import { Duration, Time, Zone } from "./time.ts";
+import { Version } from "./version.ts";
 
 /** A value of an expression. A bigint is Go's int, a number its float64; a map's keys are plain values. */
 export type Value =
@@ -13,6 +14,7 @@ export type Value =
   | Time
   | Duration
   | Zone
+  | Version
   | readonly Value[]
   | ReadonlyMap<Value, Value>;
 
@@ -39,6 +41,7 @@ export function typeName(value: Value): string {
   if (value instanceof Time) return "time.Time";
   if (value instanceof Duration) return "time.Duration";
   if (value instanceof Zone) return "time.Location";
+  if (value instanceof Version) return "semver.Version";
   return isList(value) ? "array" : "map";
 }
 
@@ -64,6 +67,7 @@ export function equal(left: Value, right: Value, budget: Budget): boolean {
   if (left instanceof Duration) {
     return right instanceof Duration && left.nanoseconds === right.nanoseconds;
   }
+  if (left instanceof Version) return right instanceof Version && left.compare(right) === 0;
   if (left instanceof Zone) return right instanceof Zone && left.name === right.name;
   if (left instanceof Uint8Array) {
     return right instanceof Uint8Array && Buffer.from(left).equals(right);
@@ -134,21 +138,16 @@ function sign(value: bigint): number {
   return value < 0n ? -1 : 1;
 }
 
-/** Go's `%v` of a float64: the shortest digits, with an exponent below 1e-4 and from 1e21. */
+/** Go's `%v` of a float64: the shortest digits, with an exponent below 1e-4 and from 1e6 on. */
 export function formatFloat(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "+Inf" : "-Inf";
   if (value === 0) return Object.is(value, -0) ? "-0" : "0";
   const [digits = "", exponentText = "0"] = value.toExponential().split("e");
   const exponent = Number(exponentText);
-  if (exponent >= -4 && exponent < 21) return plainDigits(value);
+  if (exponent >= -4 && exponent < 6) return String(value);
   const size = String(Math.abs(exponent)).padStart(2, "0");
   return `${digits}e${exponent < 0 ? "-" : "+"}${size}`;
-}
-
-/** All digits of a number whose exponent is between -7 and 21, where JavaScript writes none. */
-function plainDigits(value: number): string {
-  return String(value);
 }
 
 /** Go's `%v`, what `string()` and joining by sprig make of a value. */
@@ -166,7 +165,12 @@ function formatted(value: Value, budget: Budget, depth: number): string {
   if (typeof value === "number") return formatFloat(value);
   if (typeof value === "bigint" || typeof value === "boolean") return String(value);
   if (value instanceof Uint8Array) return `[${[...value].join(" ")}]`;
-  if (value instanceof Time || value instanceof Duration || value instanceof Zone) {
+  if (
+    value instanceof Time ||
+    value instanceof Duration ||
+    value instanceof Zone ||
+    value instanceof Version
+  ) {
     return value.toString();
   }
   if (isList(value)) return `[${value.map((item) => format(item, budget, depth + 1)).join(" ")}]`;
@@ -219,6 +223,7 @@ export function toJson(value: Value, budget: Budget, options: JsonOptions = {}):
     if (item instanceof Time) return `"${item.toRfc3339()}"`;
     if (item instanceof Duration) return String(item.nanoseconds);
     if (item instanceof Zone) return "{}";
+    if (item instanceof Version) return `"${item.toString()}"`;
     if (isList(item)) {
       return bracket(
         "[",
@@ -246,7 +251,7 @@ export function toJson(value: Value, budget: Budget, options: JsonOptions = {}):
 
 function jsonNumber(value: number): string {
   if (Object.is(value, -0)) return "-0";
-  return String(value).replace(/e-(\d)$/u, "e-0$1");
+  return String(value);
 }
 
 function jsonString(text: string, raw: boolean): string {
@@ -321,7 +326,9 @@ export function toPlain(value: Value): unknown {
   }
   if (value === null || typeof value !== "object") return value;
   if (value instanceof Time) return value.toRfc3339();
-  if (value instanceof Duration || value instanceof Zone) return value.toString();
+  if (value instanceof Duration || value instanceof Zone || value instanceof Version) {
+    return value.toString();
+  }
   if (value instanceof Uint8Array) return value;
   if (isList(value)) return value.map(toPlain);
   const object: Record<string, unknown> = Object.create(null);
