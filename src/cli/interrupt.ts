@@ -1,6 +1,12 @@
 const stop = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) {
-  process.once(name, () => stop.abort(new Error(`stopped by ${name}`)));
+  process.once(name, () => {
+    // Whatever the command makes of it, a command that was interrupted says so.
+    process.once("exit", () => {
+      process.exitCode = 130;
+    });
+    stop.abort(new Error(`stopped by ${name}`));
+  });
 }
 
 /** Aborted by the first Ctrl-C; a second one ends the process at once. */

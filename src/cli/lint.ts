@@ -1,40 +1,39 @@
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { Failure } from "../errors/mod.ts";
-import { parseWorkflow, type Parsed } from "../workflow/mod.ts";
-import { printFailure } from "./print.ts";
+import { checkFiles } from "../document/mod.ts";
+import { counted } from "./format.ts";
+import { printReading, readSources } from "./read.ts";
+
+interface Options {
+  readonly json?: boolean;
+  readonly strict?: boolean;
+}
 
 /** `atalanta lint FILE…` */
 export function addLint(program: Command): void {
   program
     .command("lint")
     .description("Find every mistake in workflow files; nothing is run")
-    .argument("<file...>", "workflow files")
+    .argument("<file...>", "workflows, and files with what they refer to; - for stdin")
+    .option("--strict", "warnings are errors: keys that change nothing on one machine")
     .option("--json", "problems as one line of JSON each")
-    .addHelpText("after", "\nExample:\n  atalanta lint examples/words/workflow.yaml")
-    .action((files: readonly string[], options: { readonly json?: boolean }) => {
-      let count = 0;
-      for (const file of files) {
-        const { problems } = readWorkflow(file);
-        count += problems.length;
-        for (const problem of problems) printFailure(problem, options.json ?? false);
-      }
-      if (count > 0) process.exitCode = 2;
-      else if (!options.json) process.stdout.write(`${files.join(", ")}: no problems\n`);
-    });
-}
+    .addHelpText(
+      "after",
+      `
+Examples:
+  atalanta lint examples/words/workflow.yaml
+  atalanta lint --strict --json examples/words/workflow.yaml
 
-/** Reads and checks a workflow file. */
-export function readWorkflow(file: string): Parsed {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Failure("not-found", `Cannot read "${file}": ${reason}`, {
-      cause,
-      hint: "Check the path.",
+Exit codes: 0 nothing is wrong, 2 there are mistakes.`,
+    )
+    .action(async (files: readonly string[], options: Options) => {
+      const { json = false, strict = false } = options;
+      const sources = await readSources(files);
+      const found = checkFiles(sources);
+      printReading(found, sources, { json, strict });
+      const errors = found.problems.length + (strict ? found.warnings.length : 0);
+      if (errors > 0) process.exitCode = 2;
+      if (json) return;
+      if (errors > 0) process.stderr.write(`${counted(errors, "error")}\n`);
+      else process.stdout.write(`${files.join(", ")}: no problems\n`);
     });
-  }
-  return parseWorkflow(file, text);
 }

@@ -1,36 +1,53 @@
 import { Command, CommanderError } from "commander";
-import { addExec } from "./exec.ts";
-import { addLint } from "./lint.ts";
-import { addRun } from "./run.ts";
-import { interrupted } from "./interrupt.ts";
-import { printFailure } from "./print.ts";
 import { toFailure } from "../errors/mod.ts";
+import { commands } from "./commands.ts";
+import { printFailure, usageFailure } from "./print.ts";
 
-/** Exit codes: 0 done, 1 the workflow or guest failed, 2 wrong input or usage, 124 time limit, 130 interrupted, 134 trap. */
+const words = process.argv.slice(2);
+const ours = words.includes("--") ? words.slice(0, words.indexOf("--")) : words;
+const json = ours.includes("--json");
+
+// The reader of a pipe went away (`| head`): end as other tools do, without a word. 141 is what a shell shows for SIGPIPE.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(141);
+    throw error;
+  });
+}
+if (ours.includes("--no-color")) process.env["NO_COLOR"] = "1";
+
 const program = new Command("atalanta")
   .description("Run WebAssembly modules as steps of Argo workflows, without pods")
-  .version("0.1.0")
+  .option("--no-color", "no colours, also with NO_COLOR=1")
   .exitOverride()
+  .configureOutput({
+    outputError: (text) => printFailure(usageFailure(text), json),
+  })
   .addHelpText(
     "after",
     `
 Exit codes: 0 done, 1 a workflow or step failed, 2 wrong input or usage, 124 time limit, 130 interrupted, 134 trap.
+
 Examples:
   atalanta run examples/words/workflow.yaml -a doc=LICENSE --output-dir out
-  atalanta exec guest.wasm --dir ./in:/in:ro --env A=b -- arg1 arg2
-  atalanta lint workflow.yaml`,
+  atalanta plan examples/words/workflow.yaml
+  atalanta lint examples/words/workflow.yaml
+  atalanta exec test/guests/hello/hello.wasm`,
   );
-addRun(program);
-addExec(program);
-addLint(program);
+
+// Only the command that is asked for is loaded: the others are their names and summaries.
+const asked = words.find((word) => !word.startsWith("-"));
+for (const [name, { summary, load }] of commands) {
+  if (name === asked) (await load())(program);
+  else program.command(name).description(summary);
+}
 
 try {
   await program.parseAsync();
 } catch (thrown) {
   if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : 2;
   else {
-    printFailure(toFailure(thrown), process.argv.includes("--json"));
+    printFailure(toFailure(thrown), json);
     process.exitCode = 2;
   }
 }
-if (interrupted.aborted) process.exitCode = 130;

@@ -8,10 +8,16 @@ import { createLocalDispatcher } from "../dispatch/mod.ts";
 import { createEngine } from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { createTaskRunner } from "../task/mod.ts";
-import { runWorkflow, type NodeStatus, type Parsed, type WorkflowResult } from "../workflow/mod.ts";
+import {
+  parseWorkflow,
+  runWorkflow,
+  type NodeStatus,
+  type Parsed,
+  type WorkflowResult,
+} from "../workflow/mod.ts";
 import { interrupted } from "./interrupt.ts";
-import { readWorkflow } from "./lint.ts";
 import { printFailure } from "./print.ts";
+import { readText } from "./read.ts";
 
 interface Options {
   readonly parameter: readonly string[];
@@ -46,7 +52,7 @@ export function addRun(program: Command): void {
       "\nExample:\n  atalanta run examples/words/workflow.yaml -a doc=LICENSE --output-dir out",
     )
     .action(async (file: string, options: Options) => {
-      const parsed = readWorkflow(file);
+      const parsed = parseWorkflow(file, await readText(file));
       if (!parsed.workflow) {
         for (const problem of parsed.problems) printFailure(problem, options.json ?? false);
         process.exitCode = 2;

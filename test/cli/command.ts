@@ -1,0 +1,62 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+export const root: string = resolve(import.meta.dirname, "../..");
+const main = join(root, "src/cli/main.ts");
+
+interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A home folder of its own for the commands of a test file. */
+export class Home implements Disposable {
+  readonly folder: string = mkdtempSync(join(tmpdir(), "atalanta-test-"));
+  /** Environment of the commands, beside PATH and HOME. */
+  readonly environment: Record<string, string> = {};
+
+  /** Runs the command line in the project's folder. */
+  run(args: readonly string[], options: { readonly input?: string } = {}): Ended {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+      cwd: root,
+      encoding: "utf8",
+      env: this.env(),
+      ...options,
+    });
+    return { status, stdout, stderr };
+  }
+
+  /** The same on a pseudo terminal of this size: stdout and stderr are one. Undefined where util-linux's `script` is not. */
+  terminal(
+    args: readonly string[],
+    { columns = 80, rows = 24 }: { readonly columns?: number; readonly rows?: number } = {},
+  ): { readonly status: number | null; readonly screen: string } | undefined {
+    const words = [process.execPath, main, ...args].map((word) => `'${word}'`).join(" ");
+    const command = `stty columns ${columns} rows ${rows}; exec ${words}`;
+    const { error, status, stdout } = spawnSync("script", ["-qec", command, "/dev/null"], {
+      cwd: root,
+      encoding: "utf8",
+      env: { ...this.env(), TERM: "xterm-256color" },
+    });
+    return error ? undefined : { status, screen: stdout.replaceAll("\r\n", "\n") };
+  }
+
+  env(): Record<string, string> {
+    return { PATH: process.env["PATH"] ?? "", HOME: this.folder, ...this.environment };
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Lines of JSON as objects. */
+export function jsonLines(text: string): readonly Record<string, unknown>[] {
+  return text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
