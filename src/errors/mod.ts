@@ -77,6 +77,11 @@ const table: Readonly<Record<Code, Row>> = {
     status: 422,
     summary: "An expression is longer, deeper or costlier than its ceiling",
   },
+  "limit-plan": {
+    retryable: false,
+    status: 422,
+    summary: "A loop or a recursion of the workflow is larger than its ceiling",
+  },
   "runner-lost": {
     retryable: true,
     status: 503,
@@ -151,6 +156,7 @@ export type Code =
   | "limit-output"
   | "limit-arguments"
   | "limit-expression"
+  | "limit-plan"
   | "runner-lost"
   | "workflow-invalid"
   | "workflow-unsupported"

@@ -1,0 +1,145 @@
+import type { FailureRecord } from "../../errors/mod.ts";
+import type { StoredArtifact, TaskResult } from "../../task/mod.ts";
+import type { Frame } from "./frame.ts";
+import type { Used } from "./templates.ts";
+import type { NodeInputs, NodeOutputs, NodeType, Phase, RunNode } from "./types.ts";
+
+/** What only some nodes have, so that the others do not pay for it. */
+interface Detail {
+  stderrTail?: string | undefined;
+  stack?: readonly string[] | undefined;
+  failure?: FailureRecord | undefined;
+  timings?: TaskResult["timings"] | undefined;
+  memoryBytes?: number | undefined;
+  memoized?: boolean | undefined;
+  waitingFor?: readonly string[] | undefined;
+}
+
+const none: readonly string[] = [];
+
+/**
+ * A node as the planner holds it. A run may have a hundred thousand, so what can be told from the others (display name, ids) is not
+ * kept twice, and everything that only a node in work needs hangs on its frame, which goes when the node is done.
+ */
+export class PlanNode implements RunNode {
+  readonly id: string;
+  readonly name: string;
+  type: NodeType;
+  used: Used | undefined;
+  readonly bound: PlanNode | undefined;
+  phase: Phase = "Pending";
+  message: string | undefined = undefined;
+  startedAt: number;
+  finishedAt: number | undefined = undefined;
+  inputs: NodeInputs | undefined = undefined;
+  outputs: NodeOutputs | undefined = undefined;
+  log: StoredArtifact | undefined = undefined;
+  frame: Frame | undefined = undefined;
+  /** Whether it belongs to an exit handler, which a stop spares. */
+  readonly exit: boolean;
+  /** Whether a hook made it: it is no step, task or attempt of its parent. */
+  readonly hooked: boolean;
+  #children: string[] | undefined = undefined;
+  #detail: Detail | undefined = undefined;
+
+  constructor(
+    id: string,
+    name: string,
+    type: NodeType,
+    options: {
+      readonly used: Used | undefined;
+      readonly bound: PlanNode | undefined;
+      readonly at: number;
+      readonly exit: boolean;
+      readonly hooked: boolean;
+    },
+  ) {
+    this.id = id;
+    this.name = name;
+    this.type = type;
+    this.used = options.used;
+    this.bound = options.bound;
+    this.startedAt = options.at;
+    this.exit = options.exit;
+    this.hooked = options.hooked;
+  }
+
+  get displayName(): string {
+    if (!this.bound) return this.name;
+    return this.name.slice(this.bound.name.length).replace(/^(\[\d+\])?\./u, "");
+  }
+
+  get template(): string | undefined {
+    return this.type === "StepGroup" ? undefined : this.used?.key;
+  }
+
+  get boundary(): string | undefined {
+    return this.bound?.id;
+  }
+
+  get children(): readonly string[] {
+    return this.#children ?? none;
+  }
+
+  get stderrTail(): string | undefined {
+    return this.#detail?.stderrTail;
+  }
+
+  get stack(): readonly string[] | undefined {
+    return this.#detail?.stack;
+  }
+
+  get failure(): FailureRecord | undefined {
+    return this.#detail?.failure;
+  }
+
+  get timings(): TaskResult["timings"] | undefined {
+    return this.#detail?.timings;
+  }
+
+  get memoryBytes(): number | undefined {
+    return this.#detail?.memoryBytes;
+  }
+
+  get memoized(): boolean | undefined {
+    return this.#detail?.memoized;
+  }
+
+  get waitingFor(): readonly string[] | undefined {
+    return this.#detail?.waitingFor;
+  }
+
+  /** Whether it has come to its end, whatever way. */
+  get ended(): boolean {
+    return this.finishedAt !== undefined;
+  }
+
+  get failed(): boolean {
+    return this.phase === "Failed" || this.phase === "Error";
+  }
+
+  add(child: string): void {
+    (this.#children ??= []).push(child);
+  }
+
+  /** Forgets children that are taken out of the tree. */
+  keep(stays: (child: string) => boolean): void {
+    this.#children = this.#children?.filter((child) => stays(child));
+  }
+
+  note(detail: Detail): void {
+    this.#detail = { ...this.#detail, ...detail };
+  }
+
+  /** Back to the state of a node that has just been made. */
+  reset(at: number): void {
+    this.phase = "Pending";
+    this.message = undefined;
+    this.startedAt = at;
+    this.finishedAt = undefined;
+    this.outputs = undefined;
+    this.log = undefined;
+    this.frame = undefined;
+    this.#detail = undefined;
+  }
+}
