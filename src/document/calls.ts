@@ -1,7 +1,8 @@
 import type { Arguments, Artifact, Parameter, Template } from "./model.ts";
 import type { Origins } from "./shape.ts";
 import type { Report, Spot } from "./source.ts";
-import { meant } from "./suggest.ts";
+import { parameterBytes } from "./parameters.ts";
+import { closest, meant } from "./suggest.ts";
 
 interface Call {
   readonly caller: { readonly arguments?: Arguments };
@@ -41,9 +42,17 @@ export class CallCheck {
       const needed = new Set(inputs.map(({ name }) => name));
       const missing = inputs.filter((input) => !names.has(input.name) && !isFilled(input));
       const extra = given.filter(({ name }) => name !== "" && !needed.has(name));
+      const few = missing.length * extra.length <= 1000;
       for (const { name } of missing) {
-        const near = extra.find((other) => meant(name, [other.name]).startsWith("Did"));
-        if (near) continue; // one mistake, told where the other name stands
+        // one mistake, told where the other name stands
+        if (
+          few &&
+          closest(
+            name,
+            extra.map((other) => other.name),
+          ) !== undefined
+        )
+          continue;
         const example =
           kind === "parameters" ? `{name: ${name}, value: …}` : `{name: ${name}, from: "{{…}}"}`;
         this.#report.problem(
@@ -53,7 +62,9 @@ export class CallCheck {
         );
       }
       for (const argument of extra) {
-        const hint = meant(argument.name, [...missing.map(({ name }) => name), ...needed]);
+        const hint = this.#report.crowded
+          ? undefined
+          : meant(argument.name, [...missing.map(({ name }) => name), ...needed]);
         const at = this.#origins.part(argument, "name") ?? this.#origins.spot(argument);
         this.#report.problem(at, `Template "${of}" has no input ${word} "${argument.name}"`, hint);
       }
@@ -99,6 +110,7 @@ export class CallCheck {
         this.#report.problem(spot, `The parameter "${name}" has no value`, 'Add "value:".');
       } else if (valueFrom !== undefined) this.#source(parameter, spot);
       this.#enumerated(parameter);
+      reportSize(parameter, this.#report, this.#origins);
     }
     if (by === "workflow") return;
     for (const artifact of given.artifacts ?? []) {
@@ -158,6 +170,19 @@ export class CallCheck {
 
   #unique(items: readonly { readonly name: string }[], word: string): void {
     reportDoubles(items, word, this.#report, this.#origins);
+  }
+}
+
+/** A value is not larger than a parameter may be. */
+export function reportSize(parameter: Parameter, report: Report, origins: Origins): void {
+  for (const key of ["value", "default"] as const) {
+    const size = Buffer.byteLength(String(parameter[key] ?? ""));
+    if (size <= parameterBytes) continue;
+    report.problem(
+      origins.part(parameter, key) ?? origins.spot(parameter),
+      `The parameter "${parameter.name}" has ${size} bytes; the ceiling is ${parameterBytes}`,
+      "Pass large data as an artifact.",
+    );
   }
 }
 

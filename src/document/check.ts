@@ -1,5 +1,6 @@
 import { CallCheck } from "./calls.ts";
 import { dependenciesOf } from "./depends.ts";
+import type { Wrong } from "./forms.ts";
 import { findCircles, reach, Ancestors } from "./graph.ts";
 import { checkLeaf, checkOutputs, checkUnique } from "./leaf.ts";
 import type {
@@ -484,6 +485,7 @@ export class Check {
       find: (name) => this.#sibling(place.get(name), found),
       hidden: (name, tell) => {
         if (!self || (self.hook && self.name === name)) return;
+        if (self.name === name) return tell(itself);
         ancestors.ask(self.name, name, () =>
           tell({
             message: `Task "${self.name}" does not depend on "${name}": nothing of it is known here`,
@@ -583,6 +585,11 @@ export class Check {
     return this.#report.crowded ? undefined : meant(word, known);
   }
 }
+
+const itself: Wrong = {
+  message: "A task knows nothing of itself before it has run",
+  hint: "Its hooks do.",
+};
 
 const noScope: Scope = {
   globals: { priority: true },

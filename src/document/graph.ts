@@ -1,5 +1,8 @@
 /** Circles and ancestors of graphs that strangers write: without recursion, and in time that grows with their edges. */
 
+/** Circles that are told of: each may be as long as the graph. */
+const circleCount = 50;
+
 /** The first circle that each strongly connected part has, as names from one back to itself. */
 export function findCircles(
   names: Iterable<string>,
@@ -26,7 +29,8 @@ export function findCircles(
       }
       const seen = state.get(to);
       if (seen === undefined) enter(to);
-      else if (seen >= 0) circles.push([...trail.slice(seen).map(({ name }) => name), to]);
+      else if (seen >= 0 && circles.length < circleCount)
+        circles.push([...trail.slice(seen).map(({ name }) => name), to]);
     }
   }
   return circles;

@@ -247,6 +247,7 @@ const pluginWasm = object("PluginWasm", "Runs a WebAssembly module in a fresh sa
   }),
 });
 
+const onlyBoth = "Only memory and cpu are offered. Remove the key.";
 const probe = refused("Nothing probes a container here. Remove the key.");
 const noVolumes = refused("There are no volumes here. Pass files as artifacts.");
 const containerKeys: Readonly<Record<string, Key>> = {
@@ -260,8 +261,14 @@ const containerKeys: Readonly<Record<string, Key>> = {
   resources: offered(
     "Memory and processor.",
     object("Resources", "Memory and processor.", {
-      limits: offered("At most.", object("ResourceLimits", "At most.", resourceKeys())),
-      requests: offered("At least.", object("ResourceRequests", "At least.", resourceKeys())),
+      limits: offered("At most.", {
+        ...object("ResourceLimits", "At most.", resourceKeys()),
+        others: onlyBoth,
+      }),
+      requests: offered("At least.", {
+        ...object("ResourceRequests", "At least.", resourceKeys()),
+        others: onlyBoth,
+      }),
       claims: refused("There are no devices to claim here. Remove the key."),
     }),
   ),
@@ -467,12 +474,12 @@ const templateKeys: Readonly<Record<string, Key>> = {
   ),
   outputs: offered("What it hands on.", outputs),
   wasm: offered("Runs a WebAssembly module in a fresh sandbox.", wasm),
-  plugin: offered(
-    "`wasm` in the form that a cluster with Argo accepts.",
-    object("Plugin", "Only the plugin wasm is offered.", {
+  plugin: offered("`wasm` in the form that a cluster with Argo accepts.", {
+    ...object("Plugin", "Only the plugin wasm is offered.", {
       wasm: offered("As the key wasm.", pluginWasm),
     }),
-  ),
+    others: "Only the plugin wasm is offered.",
+  }),
   container: offered("Runs a container image.", container),
   script: offered("Runs a script in a container image.", script),
   steps: offered(

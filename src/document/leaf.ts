@@ -1,4 +1,4 @@
-import { reportDoubles } from "./calls.ts";
+import { reportDoubles, reportSize } from "./calls.ts";
 import type { Found } from "./check.ts";
 import type { Artifact, Parameter, Template } from "./model.ts";
 import type { Origins } from "./shape.ts";
@@ -122,6 +122,7 @@ function checkInputArtifact(
 
 function checkInputParameter(parameter: Parameter, report: Report, origins: Origins): void {
   const { name, value, default: fallback, enum: words, valueFrom } = parameter;
+  reportSize(parameter, report, origins);
   const allowed = words?.map(String);
   for (const key of ["value", "default"] as const) {
     const given = key === "value" ? value : fallback;

@@ -61,24 +61,31 @@ const workflowFacts = [
   "scheduledTime",
 ];
 
-/** What is wrong with a name that a tag or an expression refers to. In an expression a part of a name is known, too. */
-export function wrongName(
-  name: string,
-  scope: Scope,
-  options: { readonly part?: boolean } = {},
-): Wrong | undefined {
+/** How a name is looked at. */
+export interface How {
+  /** Whether it stands in an expression, where a part of a name is known, too. */
+  readonly part: boolean;
+  /** Whether to say only that it is wrong: looking for what was meant takes time. */
+  readonly brief: boolean;
+}
+
+/** What is wrong with a name that a tag or an expression refers to. */
+export function wrongName(name: string, scope: Scope, how: How): Wrong | undefined {
   const words = name.split(".");
   const [root = ""] = words;
-  const part = options.part ?? false;
   if (root === "item")
     return scope.looped
       ? undefined
       : unknown(name, "Only a step with withItems, withParam or withSequence has an item.");
-  if (root === "workflow") return wrongGlobal(name, words.slice(1), scope, part);
-  if (root === "retries" || root === "lastRetry") return wrongRetry(name, scope, part);
-  if (root === "inputs" || root === "outputs") return wrongOwn(name, words, scope, part);
-  if (root === "steps" || root === "tasks") return wrongSibling(name, words, scope, part);
-  if (name === "node.name" || name === "pod.name" || (part && (name === "node" || name === "pod")))
+  if (root === "workflow") return wrongGlobal(name, words.slice(1), scope, how);
+  if (root === "retries" || root === "lastRetry") return wrongRetry(name, scope, how);
+  if (root === "inputs" || root === "outputs") return wrongOwn(name, words, scope, how);
+  if (root === "steps" || root === "tasks") return wrongSibling(name, words, scope, how);
+  if (
+    name === "node.name" ||
+    name === "pod.name" ||
+    (how.part && (name === "node" || name === "pod"))
+  )
     return undefined;
   const near = closest(root, [
     "item",
@@ -96,12 +103,13 @@ export function wrongName(
     name,
     near === undefined
       ? "Names begin with inputs, steps, tasks, workflow, item, retries or lastRetry."
-      : `Did you mean "${[near, ...words.slice(1)].join(".")}"?`,
+      : `Did you mean "${near === "node" || near === "pod" ? `${near}.name` : [near, ...words.slice(1)].join(".")}"?`,
   );
 }
 
-function unknown(name: string, hint: string): Wrong {
-  return { message: `Nothing is known as "${name}" here`, hint };
+function unknown(name: string, hint?: string): Wrong {
+  const message = `Nothing is known as "${name}" here`;
+  return hint === undefined ? { message } : { message, hint };
 }
 
 /** "Did you mean" with the whole name. */
@@ -110,7 +118,9 @@ function among(
   before: string,
   word: string,
   known: Iterable<string> | undefined,
+  how: How,
 ): Wrong {
+  if (how.brief) return unknown(name);
   const list = [...(known ?? [])].slice(0, 2000);
   const near = closest(word, list);
   if (near !== undefined) return unknown(name, `Did you mean "${before}${near}"?`);
@@ -122,9 +132,9 @@ function among(
 }
 
 /** A name in a set, or in an expression something below it. `key` may have dots itself. */
-function has(known: ReadonlySet<string> | undefined, key: string, part: boolean): boolean {
+function has(known: ReadonlySet<string> | undefined, key: string, how: How): boolean {
   if (!known || known.has(key)) return true;
-  if (!part) return false;
+  if (!how.part) return false;
   const words = key.split(".");
   return words.some((_, count) => known.has(words.slice(0, count).join(".")));
 }
@@ -133,28 +143,28 @@ function wrongGlobal(
   name: string,
   words: readonly string[],
   scope: Scope,
-  part: boolean,
+  how: How,
 ): Wrong | undefined {
   const { globals } = scope;
   const [word = "", ...rest] = words;
   const key = rest.join(".");
   if (word === "parameters" || word === "labels" || word === "annotations") {
-    if (rest.length === 0 || key === "json" || has(globals[word], key, part)) return undefined;
-    return among(name, `workflow.${word}.`, key, globals[word]);
+    if (rest.length === 0 || key === "json" || has(globals[word], key, how)) return undefined;
+    return among(name, `workflow.${word}.`, key, globals[word], how);
   }
   if (word === "outputs") {
     const [kind = "", ...more] = rest;
     if (kind === "parameters" || kind === "artifacts") {
       const known = kind === "parameters" ? globals.outputParameters : globals.outputArtifacts;
-      if ((part && more.length === 0) || has(known, more.join("."), part)) return undefined;
-      const fault = among(name, `workflow.outputs.${kind}.`, more.join("."), known);
+      if ((how.part && more.length === 0) || has(known, more.join("."), how)) return undefined;
+      const fault = among(name, `workflow.outputs.${kind}.`, more.join("."), known, how);
       return known?.size === 0
         ? { ...fault, hint: "No template has an output with a globalName." }
         : fault;
     }
-    return part && rest.length === 0
+    return how.part && rest.length === 0
       ? undefined
-      : among(name, "workflow.outputs.", kind, ["parameters", "artifacts"]);
+      : among(name, "workflow.outputs.", kind, ["parameters", "artifacts"], how);
   }
   if (word === "status" || word === "failures") {
     return scope.handler
@@ -163,7 +173,7 @@ function wrongGlobal(
   }
   if (word === "priority" && !globals.priority)
     return unknown(name, 'The workflow has no "priority".');
-  if (word === "" && part) return undefined;
+  if (word === "" && how.part) return undefined;
   const timestamp = word === "creationTimestamp" || word === "scheduledTime";
   const known = [
     ...workflowFacts,
@@ -177,59 +187,71 @@ function wrongGlobal(
   ];
   if (known.includes(word) && (rest.length === 0 || (timestamp && rest.length === 1)))
     return undefined;
-  return among(name, "workflow.", words.join("."), known);
+  return among(name, "workflow.", words.join("."), known, how);
 }
 
-function wrongRetry(name: string, scope: Scope, part: boolean): Wrong | undefined {
+function wrongRetry(name: string, scope: Scope, how: How): Wrong | undefined {
   if (!scope.retried) return unknown(name, "Only a template with a retryStrategy knows it.");
-  if (name === "retries" || retryFacts.includes(name) || (part && name === "lastRetry"))
+  if (name === "retries" || retryFacts.includes(name) || (how.part && name === "lastRetry"))
     return undefined;
   return among(
     name,
     "lastRetry.",
     name.replace(/^lastRetry\./, ""),
     retryFacts.map((fact) => fact.slice(10)),
+    how,
   );
 }
 
+/** Names of inputs or outputs; made once for each list, as a long text may ask often. */
 function namesOf(
   kind: "parameters" | "artifacts",
   given: Arguments | undefined,
 ): ReadonlySet<string> {
-  return new Set((given?.[kind] ?? []).map((item) => item.name));
+  const list = given?.[kind];
+  if (!list) return none;
+  const known = nameSets.get(list) ?? new Set(list.map((item) => item.name));
+  nameSets.set(list, known);
+  return known;
 }
+
+const none: ReadonlySet<string> = new Set();
+const nameSets = new WeakMap<object, ReadonlySet<string>>();
 
 function wrongOwn(
   name: string,
   words: readonly string[],
   scope: Scope,
-  part: boolean,
+  how: How,
 ): Wrong | undefined {
   const [side = "", kind = "", ...rest] = words;
-  if (part && kind === "") return undefined;
+  if (how.part && kind === "") return undefined;
   if (kind !== "parameters" && kind !== "artifacts")
-    return among(name, `${side}.`, kind, ["parameters", "artifacts"]);
-  const whole = rest.length === 0 && (part || (side === "inputs" && kind === "parameters"));
+    return among(name, `${side}.`, kind, ["parameters", "artifacts"], how);
+  const whole = rest.length === 0 && (how.part || (side === "inputs" && kind === "parameters"));
   if (whole) return undefined;
   const key = rest.join(".");
-  const known = new Set<string>();
+  const path = key.endsWith(".path") ? key.slice(0, -".path".length) : undefined;
   for (const template of scope.templates) {
-    const leaf = !template.steps && !template.dag;
-    for (const word of namesOf(kind, side === "inputs" ? template.inputs : template.outputs)) {
-      if (side === "inputs") known.add(word);
-      if (leaf && (side === "outputs" || kind === "artifacts")) known.add(`${word}.path`);
-    }
+    const names = namesOf(kind, side === "inputs" ? template.inputs : template.outputs);
+    if (side === "inputs" && has(names, key, how)) return undefined;
+    // where a file lies is known only where something runs
+    const placed = !template.steps && !template.dag && (side === "outputs" || kind === "artifacts");
+    if (placed && path !== undefined && names.has(path)) return undefined;
+    if (placed && how.part && names.has(key)) return undefined;
   }
-  if (has(known, key, part) || (part && [...known].some((word) => word.startsWith(`${key}.`))))
-    return undefined;
-  return among(name, `${side}.${kind}.`, key, known);
+  const known = scope.templates.flatMap((template) => {
+    const names = [...namesOf(kind, side === "inputs" ? template.inputs : template.outputs)];
+    return side === "inputs" ? names : names.map((word) => `${word}.path`);
+  });
+  return among(name, `${side}.${kind}.`, key, known, how);
 }
 
 function wrongSibling(
   name: string,
   words: readonly string[],
   scope: Scope,
-  part: boolean,
+  how: How,
 ): Wrong | undefined {
   const { siblings } = scope;
   const [root = "", key = "", ...rest] = words;
@@ -240,18 +262,19 @@ function wrongSibling(
       : `Only a template of ${root} knows its ${root}. Hand the value in as an input.`;
     return unknown(name, hint);
   }
-  if (part && key === "") return undefined;
+  if (how.part && key === "") return undefined;
   const sibling = siblings.find(key);
   if (!sibling) {
+    if (how.brief) return unknown(name);
     const known = [...siblings.names()].slice(0, 2000);
     const near = closest(key, known);
     return near === undefined
-      ? among(name, `${root}.`, key, known)
+      ? among(name, `${root}.`, key, known, how)
       : unknown(name, `Did you mean "${[root, near, ...rest].join(".")}"?`);
   }
-  return part && rest.length === 0
+  return how.part && rest.length === 0
     ? undefined
-    : wrongFact(name, `${root}.${key}.`, rest, sibling, part);
+    : wrongFact(name, `${root}.${key}.`, rest, sibling, how);
 }
 
 function wrongFact(
@@ -259,22 +282,23 @@ function wrongFact(
   before: string,
   rest: readonly string[],
   { step, template }: Sibling,
-  part: boolean,
+  how: How,
 ): Wrong | undefined {
   const [fact = "", kind = "", ...more] = rest;
   if (fact !== "outputs") {
     if (stepFacts.includes(fact) && kind === "") return undefined;
-    return among(name, before, rest.join("."), [
-      ...stepFacts,
-      "outputs.result",
-      "outputs.parameters",
-      "outputs.artifacts",
-    ]);
+    return among(
+      name,
+      before,
+      rest.join("."),
+      [...stepFacts, "outputs.result", "outputs.parameters", "outputs.artifacts"],
+      how,
+    );
   }
-  if (part && kind === "") return undefined;
+  if (how.part && kind === "") return undefined;
   const inner =
     template !== undefined && (template.steps ?? template.dag ?? template.suspend) !== undefined;
-  if (kind === "result" && (more.length === 0 || part)) {
+  if (kind === "result" && (more.length === 0 || how.part)) {
     if (!inner) return undefined;
     return unknown(
       name,
@@ -283,11 +307,17 @@ function wrongFact(
   }
   if (kind === "exitCode" && more.length === 0) return undefined;
   if (kind !== "parameters" && kind !== "artifacts")
-    return among(name, `${before}outputs.`, kind, ["result", "parameters", "artifacts"]);
+    return among(name, `${before}outputs.`, kind, ["result", "parameters", "artifacts"], how);
   if (more.length === 0) {
     const looped = step.withItems ?? step.withParam ?? step.withSequence;
-    if (part || (kind === "parameters" && looped !== undefined)) return undefined;
+    if (how.part || (kind === "parameters" && looped !== undefined)) return undefined;
   }
-  if (!template || has(namesOf(kind, template.outputs), more.join("."), part)) return undefined;
-  return among(name, `${before}outputs.${kind}.`, more.join("."), namesOf(kind, template.outputs));
+  if (!template || has(namesOf(kind, template.outputs), more.join("."), how)) return undefined;
+  return among(
+    name,
+    `${before}outputs.${kind}.`,
+    more.join("."),
+    namesOf(kind, template.outputs),
+    how,
+  );
 }

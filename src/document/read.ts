@@ -386,11 +386,10 @@ class Reader {
         spec: rewritten ? withEntries(spec, { templates: rewritten }) : spec,
       });
     }
+    const metadata = child(tree, "metadata");
+    const named = metadata?.kind === "mapping" ? metadata : madeMapping(tree, {});
     complete = withEntries(complete, {
-      metadata: labelled(
-        child(tree, "metadata") ?? madeMapping(tree, {}),
-        child(spec, "workflowMetadata"),
-      ),
+      metadata: labelled(named, child(spec, "workflowMetadata")),
     });
     const shape = kinds.get(textOf(tree, "kind") ?? "") ?? listShape;
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `build` gives what the table of keys says, and that has this type
@@ -446,8 +445,8 @@ const mergedKeys: ReadonlySet<string> = new Set([
 ]);
 
 /** Labels and annotations of `workflowMetadata` are the workflow's own. */
-function labelled(metadata: Tree, more: Tree | undefined): Tree {
-  if (metadata.kind !== "mapping" || more?.kind !== "mapping") return metadata;
+function labelled(metadata: Mapping, more: Tree | undefined): Mapping {
+  if (more?.kind !== "mapping") return metadata;
   const both = (key: string): Tree | undefined => {
     const own = child(metadata, key);
     const other = child(more, key);

@@ -23,20 +23,29 @@ export function checkShape(
         return checkObject(tree, shape, report, labelOf(tree, shape, name));
       return report.problem(
         tree,
-        `${name} must be a mapping, not ${kindOf(tree)}`,
-        `Write "key: value" lines below it.`,
+        `${capital(name)} must be a mapping, not ${kindOf(tree)}`,
+        mappingHint,
       );
     case "map":
       if (tree.kind !== "mapping")
-        return report.problem(tree, `${name} must be a mapping, not ${kindOf(tree)}`);
+        return report.problem(
+          tree,
+          `${capital(name)} must be a mapping, not ${kindOf(tree)}`,
+          mappingHint,
+        );
       for (const [key, { value }] of tree.entries) {
         if (!isNull(value)) checkShape(value, shape.of, report, `"${short(key)}"`);
-        else if (shape.of.kind !== "text") report.problem(value, `"${short(key)}" has no value`);
+        else if (shape.of.kind !== "text")
+          report.problem(value, `"${short(key)}" has no value`, "Add a value, or remove it.");
       }
       return;
     case "list":
       if (tree.kind !== "sequence")
-        return report.problem(tree, `${name} must be a list, not ${kindOf(tree)}`, listHint(shape));
+        return report.problem(
+          tree,
+          `${capital(name)} must be a list, not ${kindOf(tree)}`,
+          listHint(shape, tree),
+        );
       for (const item of tree.items) {
         if (isNull(item))
           report.problem(item, `An item of ${name} is empty`, "Remove it, or write it out.");
@@ -48,24 +57,41 @@ export function checkShape(
       return checkText(tree, shape, report, name);
     case "flag":
       if (tree.kind === "scalar" && typeof tree.value === "boolean") return;
-      return report.problem(tree, `${name} must be true or false, not ${kindOf(tree)}`);
+      return report.problem(
+        tree,
+        `${capital(name)} must be true or false, not ${kindOf(tree)}`,
+        "Write it without quotes.",
+      );
     case "whole": {
       const { least = Number.MIN_SAFE_INTEGER, most = Number.MAX_SAFE_INTEGER } = shape;
       const value = tree.kind === "scalar" ? tree.value : undefined;
       if (!Number.isSafeInteger(value))
-        return report.problem(tree, `${name} must be a whole number, not ${kindOf(tree)}`);
+        return report.problem(
+          tree,
+          `${capital(name)} must be a whole number, not ${kindOf(tree)}`,
+          "Write it without quotes and fraction.",
+        );
       if (Number(value) < least)
-        return report.problem(tree, `${name} is ${String(value)}; the least is ${least}`);
+        return report.problem(
+          tree,
+          `${name} is ${String(value)}; the least is ${least}`,
+          `Write ${least} or more.`,
+        );
       if (Number(value) > most)
-        return report.problem(tree, `${name} is ${String(value)}; the most is ${most}`);
+        return report.problem(
+          tree,
+          `${name} is ${String(value)}; the most is ${most}`,
+          `Write ${most} or less.`,
+        );
     }
   }
 }
 
-function listHint({ of }: { readonly of: Shape }): string {
-  return of.kind === "list"
-    ? 'Begin each group with "- -": a list of lists of steps.'
-    : 'Begin each item with "- ".';
+function listHint({ of }: { readonly of: Shape }, tree: Tree): string {
+  if (of.kind === "list") return 'Begin each group with "- -": a list of lists of steps.';
+  if (of.kind === "object" && tree.kind === "mapping")
+    return 'Begin it with "- -": it is a list in the list.';
+  return 'Begin each item with "- ".';
 }
 
 /** What a message calls a mapping: by its own name, if it has one. */
@@ -75,6 +101,8 @@ function labelOf(tree: Mapping, shape: ObjectShape, name: string): string {
     ? name
     : `${shape.name.replaceAll(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase()} "${short(own)}"`;
 }
+
+const mappingHint = 'Write "key: value" lines below it.';
 
 function kindOf(tree: Tree): string {
   if (tree.kind !== "scalar") return tree.kind === "mapping" ? "a mapping" : "a list";
@@ -90,9 +118,17 @@ function checkText(
 ): void {
   if (tree.kind !== "scalar") {
     if (tree.source.text.startsWith("{{", tree.at)) return; // reported as what it was meant to be
-    return report.problem(tree, `${name} must be a text, not ${kindOf(tree)}`);
+    return report.problem(
+      tree,
+      `${capital(name)} must be a text, not ${kindOf(tree)}`,
+      "Write one value.",
+    );
   }
   if (tree.value === null) return;
+  const word = tree.source.text.slice(tree.at, tree.end);
+  if (typeof tree.value === "boolean" && word.toLowerCase() !== tree.text) {
+    report.warning(tree, `YAML takes ${word} for ${tree.text}`, `Write "${word}" with quotes.`);
+  }
   if (shape.kind === "text" && shape.words && !shape.words.includes(tree.text)) {
     const one =
       shape.words.length === 1 ? (shape.words[0] ?? "") : `one of ${shape.words.join(", ")}`;
@@ -116,7 +152,14 @@ function checkText(
 function checkObject(tree: Mapping, shape: ObjectShape, report: Report, name: string): void {
   for (const [word, { key, value }] of tree.entries) {
     const known = shape.keys.get(word);
-    if (!known) {
+    if (!known && shape.others !== undefined) {
+      report.problem(
+        key,
+        `The key "${short(word)}" is not supported here`,
+        shape.others,
+        "workflow-unsupported",
+      );
+    } else if (!known) {
       report.problem(
         key,
         `Unknown key "${short(word)}" in ${name}`,
@@ -144,7 +187,8 @@ function checkObject(tree: Mapping, shape: ObjectShape, report: Report, name: st
   }
   for (const word of shape.required) {
     const value = tree.entries.get(word)?.value;
-    if (!value || isNull(value)) report.problem(tree, `${name} lacks "${word}"`, `Add "${word}:".`);
+    if (!value || isNull(value))
+      report.problem(tree, `${capital(name)} lacks "${word}"`, `Add "${word}:".`);
   }
 }
 
@@ -294,4 +338,8 @@ export function plainData(tree: Tree): unknown {
 
 function plainValue(tree: ScalarTree): string | number | boolean | null {
   return tree.value;
+}
+
+function capital(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
 }

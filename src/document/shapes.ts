@@ -22,6 +22,8 @@ export interface ObjectShape {
   readonly required: readonly string[];
   /** Required, but `templateDefaults` may give it: looked at when that is merged in. */
   readonly late: readonly string[];
+  /** There may be any number of further keys, none of them offered: what to do then. */
+  readonly others?: string;
 }
 
 /** How a text is written; see `forms.ts`. What holds `{{…}}` is looked at when it is filled in. */

@@ -19,8 +19,9 @@ export function meant(word: string, known: Iterable<string>): string {
 export function closest(word: string, known: readonly string[]): string | undefined {
   if (word.length > wordLength) return undefined;
   let best: string | undefined;
-  let far = Math.floor(Math.max(2, word.length / 3)) + 1;
-  if (word.length <= 2) far = 2;
+  // short words are near to each other by chance
+  let far =
+    1 + (word.length <= 1 ? 0 : word.length <= 4 ? 1 : Math.floor(Math.max(2, word.length / 3)));
   for (const candidate of known) {
     if (Math.abs(candidate.length - word.length) >= far || candidate.length > wordLength) continue;
     const away = distance(word.toLowerCase(), candidate.toLowerCase());

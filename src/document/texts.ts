@@ -107,23 +107,23 @@ export class TextCheck {
       found = read();
     } catch (thrown) {
       if (!(thrown instanceof ExpressionFailure)) throw thrown;
-      this.#report.problem(spotIn(tree, thrown.offset), capital(thrown.reason), thrown.hint);
+      const hint =
+        thrown.hint ?? (tree.text.includes("}}") || whole ? expressionHint : 'Close it with "}}".');
+      this.#report.problem(spotIn(tree, thrown.offset), capital(thrown.reason), hint);
       return;
     }
     for (const { name, offset, optional } of found) {
-      const inExpression =
-        whole || !/\{\{\s*$/.test(tree.text.slice(Math.max(0, offset - 80), offset));
-      const spot = spotIn(tree, offset);
-      const wrong = wrongName(name, scope, { part: inExpression });
-      if (wrong && !optional) this.#report.problem(spot, wrong.message, wrong.hint);
-      if (!wrong) this.#hidden(name, scope, spot);
+      const part = whole || !/\{\{\s*$/.test(tree.text.slice(Math.max(0, offset - 80), offset));
+      const wrong = wrongName(name, scope, { part, brief: this.#report.crowded });
+      if (wrong && !optional) this.#report.problem(spotIn(tree, offset), wrong.message, wrong.hint);
+      if (!wrong) this.#hidden(name, scope, () => spotIn(tree, offset));
     }
   }
 
-  #hidden(name: string, { siblings }: Scope, spot: Spot): void {
+  #hidden(name: string, { siblings }: Scope, spot: () => Spot): void {
     const [root, key = "", ...rest] = name.split(".");
     if (!siblings || root !== siblings.word || (key === "name" && rest.length === 0)) return;
-    siblings.hidden(key, ({ message, hint }) => this.#report.problem(spot, message, hint));
+    siblings.hidden(key, ({ message, hint }) => this.#report.problem(spot(), message, hint));
   }
 
   /** A condition without tags can be tried. */
@@ -132,10 +132,14 @@ export class TextCheck {
       evaluateCondition(tree.text);
     } catch (thrown) {
       if (!(thrown instanceof Failure)) throw thrown;
-      this.#report.problem(tree, thrown.message, thrown.hint);
+      this.#report.problem(tree, thrown.message, thrown.hint ?? conditionHint);
     }
   }
 }
+
+const expressionHint = "Expressions are those of expr-lang, such as inputs.parameters.a == 'b'.";
+const conditionHint =
+  "A condition compares texts and numbers, such as {{steps.a.outputs.result}} == heads.";
 
 function capital(text: string): string {
   return text.slice(0, 1).toUpperCase() + text.slice(1);

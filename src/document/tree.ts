@@ -72,9 +72,13 @@ export function madeMapping(
   return withEntries({ kind: "mapping", source, at, entries: new Map() }, entries);
 }
 
+/** Texts that are longer are searched for places in vain: it would take time for each mistake in them. */
+const exactLength = 100_000;
+
 /** Where character `index` of a scalar's text stands: exact for all but folded and plain texts over several lines. */
 export function spotIn(scalar: ScalarTree, index: number): Spot {
   const { source, at, end, style, text } = scalar;
+  if (text.length > exactLength) return scalar;
   const raw = source.text.slice(at, end);
   if (style === "literal") return literalSpot(scalar, raw, index) ?? scalar;
   if (raw.includes("\n")) return scalar;

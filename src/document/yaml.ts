@@ -59,11 +59,11 @@ function unreadable(text: string): { readonly at: number; readonly message: stri
   return { at, message: `The file is no text: it has a byte ${found} in it` };
 }
 
-function hintFor(code: string): string | undefined {
+function hintFor(code: string): string {
   if (code === "TAB_AS_INDENT") return "Indent with spaces; YAML allows no tabs there.";
   if (code === "BAD_INDENT") return "Align it with the lines around it.";
   if (code === "MISSING_CHAR") return "Look for a quote, a bracket or a colon that is missing.";
-  return undefined;
+  return "Look at this line and the one above it.";
 }
 
 /** Where a document becomes too deep for the functions that walk it, found without recursion. */
@@ -194,7 +194,7 @@ class Grower {
   #scalar(node: Scalar, near: number): ScalarTree {
     const source = this.#source;
     const [at, end] = node.range ?? [near, near];
-    const text = typeof node.value === "string" ? node.value : "";
+    const text = node.source ?? "";
     const style = styles.get(node.type ?? "PLAIN") ?? "plain";
     const base = { kind: "scalar", source, at, end, style } as const;
     const tag = node.tag?.replace("tag:yaml.org,2002:", "!!");
