@@ -133,7 +133,7 @@ function tokenize(text: string): readonly Token[] {
     if (hex !== undefined) return { kind: "number", text: hex, value: Number(hex) };
     const number = take(/[\p{Nd}.]+/uy);
     if (number !== undefined) {
-      if (!/^(?:\d+\.?\d*|\.\d+)$/u.test(number))
+      if (!/^(?:\d+(?:\.\d*)?|\.\d+)$/u.test(number))
         throw fault(`Unable to parse numeric value '${number}'`, quoteHint);
       return { kind: "number", text: number, value: Number(number) };
     }

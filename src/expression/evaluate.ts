@@ -141,10 +141,11 @@ class Evaluation {
       const outer = this.#scope.get(name.segments.slice(0, length).join("."));
       if (outer === null) return null;
       if (outer === undefined) continue;
-      if (typeof outer !== "object") break;
+      // A string has no names below it, but it has bytes.
+      if (typeof outer !== "object" && typeof name.segments[length] !== "bigint") break;
       return name.segments
         .slice(length)
-        .reduce<Value>((base, segment) => fetch(base, segment), fromPlain(outer, budget));
+        .reduce<Value>((base, segment) => fetch(base, segment, budget), fromPlain(outer, budget));
     }
     if (!name.optional) {
       throw new ExpressionFailure("missing", `Nothing is known as ${dotted} here`, this.#text, {
@@ -202,7 +203,7 @@ class Evaluation {
         const from = node.from === undefined ? null : this.value(node.from);
         const to = node.to === undefined ? null : this.value(node.to);
         return this.#at(node, () => {
-          const cut = slice(base, from, to);
+          const cut = slice(base, from, to, this.#context.budget);
           if (isList(cut) || typeof cut === "string") this.#context.budget.allocate(cut.length);
           return cut;
         });
@@ -331,7 +332,7 @@ class Evaluation {
     }
     const settled = this.#settled(base, node.base);
     if (settled === null && node.optional) throw new ChainEnd();
-    return this.#at(node, () => fetch(settled, key));
+    return this.#at(node, () => fetch(settled, key, this.#context.budget));
   }
 
   #call(node: Node & { readonly kind: "call" }): Value {
@@ -373,7 +374,7 @@ class Evaluation {
         return this.#settled(new Name([...base.segments, key], base.at, true), first);
       }
       const settled = this.#settled(base, first);
-      return this.#at(node, () => getOrNil(settled, key));
+      return this.#at(node, () => getOrNil(settled, key, this.#context.budget));
     }
     const found = builtins.get(name);
     if (found === undefined || found === "predicate") {
@@ -506,14 +507,15 @@ function indexOrNil(index: number): Value {
 }
 
 /** As `[]`, but nil where there is nothing. */
-function getOrNil(base: Value, key: Value): Value {
+function getOrNil(base: Value, key: Value, budget: Budget): Value {
   if (base === null) return null;
   if (isMap(base)) return base.get(key) ?? null;
   if (isList(base) || typeof base === "string") {
     try {
-      return fetch(base, key);
+      return fetch(base, key, budget);
     } catch (error) {
-      if (error instanceof Fault && typeof key !== "string") return null;
+      if (error instanceof Fault && error.problem === "value" && typeof key !== "string")
+        return null;
       throw error;
     }
   }

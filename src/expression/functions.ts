@@ -42,8 +42,19 @@ export function callFunction(
       least === most ? String(least) : most === many ? `at least ${least}` : `${least} to ${most}`;
     throw fault(`${name} takes ${range} argument${range === "1" ? "" : "s"}, not ${values.length}`);
   }
-  context.budget.step(values.length);
+  context.budget.step(weight(values));
   return called.call(new Arguments(name, values), context);
+}
+
+/** Most functions read all of their arguments, or copy them. */
+function weight(values: readonly Value[]): number {
+  let sum = values.length;
+  for (const value of values) {
+    if (typeof value === "string") sum += value.length / 200;
+    else if (isList(value)) sum += value.length / 50;
+    else if (isMap(value)) sum += value.size / 20;
+  }
+  return Math.ceil(sum);
 }
 
 /** The arguments of a call, read by position with the type that is expected. */

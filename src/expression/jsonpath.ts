@@ -139,7 +139,7 @@ class Query {
       if (next === undefined) return found;
       this.#context.budget.step();
       found.push(next);
-      waiting.push(...(children(next) ?? []).toReversed());
+      for (const child of (children(next) ?? []).toReversed()) waiting.push(child);
     }
   }
 

@@ -203,11 +203,12 @@ export function parseTime(layout: string, text: string): Civil {
     zone: undefined,
   };
   let rest = text;
-  for (const [index, { literal, part }] of chunks(layout).entries()) {
+  const all = chunks(layout);
+  for (const [index, { literal, part }] of all.entries()) {
     if (!rest.startsWith(literal)) throw bad();
     rest = rest.slice(literal.length);
     if (part === undefined) break;
-    const next = chunks(layout)[index + 1];
+    const next = all[index + 1];
     const length = parsePart(part, rest, reading, next);
     if (length === undefined) throw bad();
     rest = rest.slice(length);

@@ -1,3 +1,4 @@
+import type { Budget } from "./budget.ts";
 import type { Context } from "./functions.ts";
 import { fault } from "./failure.ts";
 import { matches } from "./regex.ts";
@@ -28,6 +29,9 @@ export function operate(
   context: Context,
 ): Value {
   const { budget } = context;
+  if (typeof left === "string" && typeof right === "string") {
+    budget.step(Math.floor(Math.max(left.length, right.length) / 1000));
+  }
   switch (operator) {
     case "==":
       return equal(left, right, budget);
@@ -47,7 +51,6 @@ export function operate(
       return matches(...texts(operator, right, left), budget);
     case "contains": {
       const [text, part] = texts(operator, left, right);
-      budget.step(1 + Math.ceil(text.length / 1000));
       return text.includes(part);
     }
     case "startsWith": {
@@ -164,12 +167,14 @@ function remainder(left: Value, right: Value): Value {
 }
 
 /** An element of an array, a byte of a string, a value of a map. */
-export function fetch(base: Value, key: Value): Value {
+export function fetch(base: Value, key: Value, budget: Budget): Value {
   if (isMap(base)) return base.get(key) ?? null;
   if (isList(base) || base instanceof Uint8Array || typeof base === "string") {
     if (!isNumber(key)) {
       throw fault(`cannot fetch ${describe(key)} from ${typeName(base)}`);
     }
+    // Finding the bytes of a string takes a look at all of it.
+    if (typeof base === "string") budget.step(Math.floor(base.length / 200));
     const length = typeof base === "string" ? byteLength(base) : base.length;
     const asked = Number(typeof key === "bigint" ? key : truncate(key));
     const index = asked < 0 ? length + asked : asked;
@@ -194,10 +199,11 @@ function describe(key: Value): string {
 }
 
 /** `base[from:to]`, cut to what there is. */
-export function slice(base: Value, from: Value, to: Value): Value {
+export function slice(base: Value, from: Value, to: Value, budget: Budget): Value {
   if (!isList(base) && typeof base !== "string" && !(base instanceof Uint8Array)) {
     throw fault(`cannot slice ${typeName(base)}`);
   }
+  if (typeof base === "string") budget.step(Math.floor(base.length / 200));
   const length = typeof base === "string" ? byteLength(base) : base.length;
   const bound = (value: Value, otherwise: number): number => {
     if (value === null) return otherwise;

@@ -15,11 +15,11 @@ export class Duration {
       `invalid duration "${text.slice(0, 100)}"`,
       "A duration is written like 90s, 1h30m or 1.5h.",
     );
-    const whole = /^([+-]?)(0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/u.exec(text);
+    const whole = text.length > durationCeiling ? null : durationPattern.exec(text);
     if (whole === null) throw bad;
     let total = 0n;
     for (const [, amount = "0", unit = "s"] of (whole[2] ?? "").matchAll(
-      /(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/gu,
+      /(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/gu,
     )) {
       const [integer = "0", fraction = ""] = amount.split(".");
       const scale = units.get(unit) ?? 1n;
@@ -55,6 +55,9 @@ export class Duration {
     return `${minus}${front}${seconds}s`;
   }
 }
+
+const durationCeiling = 1000;
+const durationPattern = /^([+-]?)(0|(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/u;
 
 const units: ReadonlyMap<string, bigint> = new Map([
   ["ns", 1n],

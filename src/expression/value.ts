@@ -59,6 +59,11 @@ export function truncate(value: number): bigint {
 /** expr-lang's `==`: numbers by value whatever their type, everything else only within its type. */
 export function equal(left: Value, right: Value, budget: Budget): boolean {
   budget.step();
+  if (typeof left === "string" && typeof right === "string") {
+    if (left.length !== right.length) return false;
+    budget.step(Math.floor(left.length / 1000));
+    return left === right;
+  }
   if (isNumber(left) && isNumber(right)) {
     // Go converts the int to float64 first when the types differ.
     return typeof left === typeof right ? left === right : Number(left) === Number(right);

@@ -83,17 +83,26 @@ function separated(text: string, connector: string): string {
 }
 
 function pascalCase(text: string): string {
-  return text.replaceAll(
-    /([-_\p{White_Space}]*)([^-_\p{White_Space}]+)/gu,
-    (_, connectors: string, word: string, offset: number) => {
-      const kept = offset === 0 ? connectors : connectors.slice(0, -1);
-      const [first = "", ...rest] = runes(word);
-      if (!/\p{Lu}/u.test(first)) return kept + upper(first) + rest.join("");
-      const capitals = rest.findIndex((character) => !/\p{Lu}/u.test(character));
-      const end = capitals === -1 ? rest.length : capitals;
-      return kept + first + lower(rest.slice(0, end).join("")) + rest.slice(end).join("");
-    },
-  );
+  let result = "";
+  let connectors = "";
+  for (const [part] of text.matchAll(/[-_\p{White_Space}]+|[^-_\p{White_Space}]+/gu)) {
+    if (/^[-_\p{White_Space}]/u.test(part)) {
+      connectors = part;
+      continue;
+    }
+    // Of the connectors within a text one goes, those at its ends stay.
+    result += (result === "" ? connectors : connectors.slice(0, -1)) + pascalWord(part);
+    connectors = "";
+  }
+  return result + connectors;
+}
+
+function pascalWord(word: string): string {
+  const [first = "", ...rest] = runes(word);
+  if (!/\p{Lu}/u.test(first)) return upper(first) + rest.join("");
+  const small = rest.findIndex((character) => !/\p{Lu}/u.test(character));
+  const end = small === -1 ? rest.length : small;
+  return first + lower(rest.slice(0, end).join("")) + rest.slice(end).join("");
 }
 
 function wrap(
@@ -118,7 +127,7 @@ function wrap(
       budget.step();
       continue;
     }
-    const space = text.lastIndexOf(" ", at + width);
+    const space = at + text.slice(at, at + width + 1).lastIndexOf(" ");
     if (space >= at) {
       line(space, space + 1);
     } else if (long) {
