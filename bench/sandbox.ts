@@ -1,5 +1,6 @@
 // A fresh sandbox of a warm hello module: instantiate, run, collect its output. Ours in the thread and through the whole
-// engine, beside node:wasi in this thread, all in one run: `npm run bench -- sandbox --json`.
+// engine, beside node:wasi in this thread and wasmtime from PyPI in a Python, all in one run: `npm run bench -- sandbox --json`.
+import { spawnSync } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -61,6 +62,33 @@ function nodeWasi(): readonly number[] {
   }
 }
 
+/** wasmtime in a virtual environment of this run; why not, when it cannot be had. */
+function wasmtime(): { readonly version: string; readonly times: readonly number[] } | string {
+  const folder = mkdtempSync(join(tmpdir(), "bench-"));
+  try {
+    const python = join(folder, "bin/python");
+    const steps: readonly (readonly [string, ...string[]])[] = [
+      ["python3", "-m", "venv", folder],
+      [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "wasmtime"],
+      [python, resolve(import.meta.dirname, "rival.py"), file, String(count)],
+    ];
+    let answer = "";
+    for (const [command, ...parameters] of steps) {
+      const { status, stdout, stderr, error } = spawnSync(command, parameters, {
+        encoding: "utf8",
+        timeout: 120_000,
+      });
+      if (status !== 0)
+        return `${parameters.join(" ")}: ${error?.message ?? stderr.trim().slice(-300)}`;
+      answer = stdout;
+    }
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- our own script printed it
+    return JSON.parse(answer) as { readonly version: string; readonly times: readonly number[] };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 function quantile(values: readonly number[], part: number): number {
   return Math.round(
     values.toSorted((left, right) => left - right)[Math.floor(values.length * part)] ?? 0,
@@ -71,11 +99,19 @@ await ours();
 const { inThread, perSecond } = await ours();
 nodeWasi();
 const rival = nodeWasi();
+const other = wasmtime();
+if (typeof other === "string") process.stderr.write(`\n!!! NO FIGURES OF WASMTIME: ${other}\n\n`);
 const report = {
   machine: `${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, Node ${process.version}`,
   runs: count,
   oursInThreadUs: { p50: quantile(inThread, 0.5), p99: quantile(inThread, 0.99) },
   oursThroughEnginePerSecond: Math.round(perSecond),
   nodeWasiUs: { p50: quantile(rival, 0.5), p99: quantile(rival, 0.99) },
+  ...(typeof other === "string"
+    ? {}
+    : {
+        wasmtime: other.version,
+        wasmtimeUs: { p50: quantile(other.times, 0.5), p99: quantile(other.times, 0.99) },
+      }),
 };
 process.stdout.write(`${JSON.stringify(report, null, process.argv.includes("--json") ? 0 : 2)}\n`);
