@@ -8,10 +8,17 @@ import { defaultLimits, type Limits } from "../limits/mod.ts";
 import { withCeilings } from "./ceilings.ts";
 import type { GuestOutcome } from "./guest.ts";
 import type { Engine, EngineOptions, Invocation, Module, Result, RunOptions } from "./mod.ts";
+import { interrupt } from "./interrupt.ts";
 import type { FromWorker, ToWorker } from "./worker.ts";
 
 /** Compiled modules kept; the least recently used goes first. */
 const keptModules = 64;
+
+/** Guests that may wait on one thread; more of them wait in the queue. */
+const parkedPerThread = 1000;
+/** How long an interrupted thread may take to answer before it is thrown away. */
+const interruptMs = 2000;
+const longestTimerMs = 2 ** 31 - 1;
 
 interface Job {
   readonly id: number;
@@ -20,6 +27,10 @@ interface Job {
   readonly options: RunOptions;
   readonly resolve: (result: Result) => void;
   readonly stopListening: () => void;
+  /** Where it runs or waits; absent while it is in the queue. */
+  thread: Thread | undefined;
+  limit: NodeJS.Timeout | undefined;
+  waking: NodeJS.Timeout | undefined;
 }
 
 interface Compiled {
@@ -30,8 +41,13 @@ interface Compiled {
 interface Thread {
   readonly worker: Worker;
   readonly known: Set<string>;
-  job: Job | undefined;
-  timer: NodeJS.Timeout | undefined;
+  /** The guest that has the thread. */
+  running: Job | undefined;
+  /** Guests whose stacks lie aside, and those of them whose time has come. */
+  readonly parked: Set<Job>;
+  readonly due: Job[];
+  /** Set while `running` is being interrupted. */
+  stopping: { readonly close: () => void; readonly end: () => void } | undefined;
 }
 
 /** Starts an engine; threads are started when they are first needed. */
@@ -111,6 +127,9 @@ class ThreadEngine implements Engine {
         options,
         resolve,
         stopListening,
+        thread: undefined,
+        limit: undefined,
+        waking: undefined,
       };
       signal?.addEventListener("abort", stop);
       this.#queue.push(job);
@@ -118,14 +137,43 @@ class ThreadEngine implements Engine {
     });
   }
 
+  /** Gives free threads what is to run: first who has waited there, then who is in the queue. */
   #schedule(): void {
-    while (this.#queue.length > 0) {
-      let idle = [...this.#threads].find((thread) => thread.job === undefined);
-      if (!idle && this.#threads.size < this.#size) idle = this.#startThread();
-      const job = idle && this.#queue.shift();
-      if (!idle || !job) return;
-      this.#give(idle, job);
+    for (const thread of this.#threads) {
+      const job = thread.running ? undefined : thread.due.shift();
+      if (!job) continue;
+      thread.parked.delete(job);
+      this.#occupy(thread, job);
+      send(thread, { type: "wake", id: job.id });
     }
+    while (this.#queue.length > 0) {
+      const thread = this.#pick();
+      const job = thread && this.#queue.shift();
+      if (!thread || !job) return;
+      this.#give(thread, job);
+    }
+  }
+
+  /** A free thread; rather one where nobody waits, because whoever waits there is held up by who runs. */
+  #pick(): Thread | undefined {
+    const free = [...this.#threads].filter(
+      ({ running, parked }) => running === undefined && parked.size < parkedPerThread,
+    );
+    const empty = free.find(({ parked }) => parked.size === 0);
+    if (empty) return empty;
+    if (this.#threads.size < this.#size) return this.#startThread();
+    return free.toSorted((left, right) => left.parked.size - right.parked.size)[0];
+  }
+
+  #occupy(thread: Thread, job: Job): void {
+    thread.running = job;
+    // An idle thread must not keep the process alive, a busy one must.
+    thread.worker.ref();
+  }
+
+  #free(thread: Thread): void {
+    thread.running = undefined;
+    thread.worker.unref();
   }
 
   #startThread(): Thread {
@@ -137,7 +185,14 @@ class ThreadEngine implements Engine {
       stdin: false,
       execArgv: [],
     });
-    const thread: Thread = { worker, known: new Set(), job: undefined, timer: undefined };
+    const thread: Thread = {
+      worker,
+      known: new Set(),
+      running: undefined,
+      parked: new Set(),
+      due: [],
+      stopping: undefined,
+    };
     this.#threads.add(thread);
     worker.on("message", (message: FromWorker) => this.#receive(thread, message));
     worker.on("error", (cause: Error) => {
@@ -155,17 +210,18 @@ class ThreadEngine implements Engine {
 
   #give(thread: Thread, job: Job): void {
     const { compiled, invocation, id } = job;
-    thread.job = job;
-    // An idle thread must not keep the process alive, a busy one must.
-    thread.worker.ref();
-    const send = (message: ToWorker): void => thread.worker.postMessage(message);
+    job.thread = thread;
+    this.#occupy(thread, job);
     if (!thread.known.has(compiled.key)) {
-      if (thread.known.size >= keptModules) thread.known.clear();
+      if (thread.known.size >= keptModules) {
+        thread.known.clear();
+        send(thread, { type: "forget" });
+      }
       thread.known.add(compiled.key);
-      send({ type: "module", key: compiled.key, module: compiled.module });
+      send(thread, { type: "module", key: compiled.key, module: compiled.module });
     }
     const { limits } = invocation;
-    send({
+    send(thread, {
       type: "run",
       id,
       key: compiled.key,
@@ -180,57 +236,107 @@ class ThreadEngine implements Engine {
         live: job.options.onOutput !== undefined,
       },
     });
-    thread.timer = setTimeout(
+    job.limit = setTimeout(
       () => {
         const failure = new Failure("limit-time", `The guest ran longer than ${limits.timeMs} ms`, {
           hint: "Raise limits.time of the step, or look for an endless loop.",
         });
         this.#stop(job, without({ kind: "stopped", failure: failure.toJSON() }));
       },
-      Math.min(limits.timeMs, 2 ** 31 - 1),
+      Math.min(limits.timeMs, longestTimerMs),
     );
   }
 
   #receive(thread: Thread, message: FromWorker): void {
-    const { job } = thread;
+    const job = thread.running;
     if (!job || job.id !== message.id) return;
+    if (message.type === "dropped") {
+      thread.stopping?.end();
+      return;
+    }
+    // Whatever a guest still says while it is stopped came too late.
+    if (thread.stopping) return;
     if (message.type === "output") {
       job.options.onOutput?.(message.stream, message.bytes);
       return;
     }
-    clearTimeout(thread.timer);
-    thread.job = undefined;
-    thread.worker.unref();
-    job.stopListening();
-    this.#schedule();
-    job.resolve(toResult(message.outcome));
-  }
-
-  /** Ends a job from outside: a queued one is dropped, a running one costs its thread. */
-  #stop(job: Job, result: Result): void {
-    const place = this.#queue.indexOf(job);
-    if (place >= 0) {
-      this.#queue.splice(place, 1);
-      job.stopListening();
-      job.resolve(result);
-      return;
+    this.#free(thread);
+    if (message.type === "parked") {
+      thread.parked.add(job);
+      const wake = (): void => {
+        thread.due.push(job);
+        this.#schedule();
+      };
+      job.waking = setTimeout(wake, Math.min(message.ms, longestTimerMs));
     }
-    const thread = [...this.#threads].find((candidate) => candidate.job === job);
-    if (thread) this.#discard(thread, result);
+    this.#schedule();
+    if (message.type === "done") settle(job, toResult(message.outcome));
   }
 
+  /** Ends a job from outside, wherever it is. */
+  #stop(job: Job, result: Result): void {
+    const { thread } = job;
+    if (!thread) {
+      const place = this.#queue.indexOf(job);
+      if (place >= 0) this.#queue.splice(place, 1);
+      settle(job, result);
+    } else if (thread.parked.delete(job)) {
+      const place = thread.due.indexOf(job);
+      if (place >= 0) thread.due.splice(place, 1);
+      send(thread, { type: "drop", id: job.id });
+      this.#cleanUp(job);
+      settle(job, result);
+    } else if (thread.running !== job || thread.stopping) return;
+    // A new thread is the surest way, and costs nobody anything when nobody waits on the old one.
+    else if (thread.parked.size === 0) this.#discard(thread, result);
+    else this.#interrupt(thread, job, result);
+  }
+
+  /** Ends the running guest and keeps its thread, for those who are parked there. */
+  #interrupt(thread: Thread, job: Job, result: Result): void {
+    const session = interrupt(thread.worker.threadId);
+    // The order may hit the message itself when the guest ended at this moment, so it is sent until it is answered.
+    const drop = (): void => send(thread, { type: "drop", id: job.id });
+    const again = setInterval(drop, 50);
+    const tooLate = setTimeout(() => this.#discard(thread, result), interruptMs);
+    const close = (): void => {
+      clearInterval(again);
+      clearTimeout(tooLate);
+      session?.[Symbol.dispose]();
+      thread.stopping = undefined;
+    };
+    thread.stopping = {
+      close,
+      end: () => {
+        close();
+        this.#free(thread);
+        this.#cleanUp(job);
+        settle(job, result);
+        this.#schedule();
+      },
+    };
+    drop();
+  }
+
+  /** Throws a thread away. `result` is for the guest that runs; guests that are parked are lost with it. */
   #discard(thread: Thread, result: Result): void {
     if (!this.#threads.delete(thread)) return;
-    clearTimeout(thread.timer);
-    const { job } = thread;
-    thread.job = undefined;
+    const { running } = thread;
+    const lost = [...thread.parked];
+    thread.stopping?.close();
     void thread.worker.terminate().then(() => {
-      if (job)
-        rmSync(join(this.#stagingFolder, `guest-${job.id}`), { recursive: true, force: true });
-      job?.stopListening();
-      job?.resolve(result);
+      for (const job of running ? [running, ...lost] : lost) {
+        this.#cleanUp(job);
+        settle(job, job === running ? result : this.#closed ? aborted() : lostThread());
+      }
       if (!this.#closed) this.#schedule();
     });
+  }
+
+  /** Removes what a guest that did not come to its end has left. */
+  #cleanUp(job: Job): void {
+    const folder = join(this.#stagingFolder, `guest-${job.id}`);
+    rmSync(folder, { recursive: true, force: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -242,6 +348,28 @@ class ThreadEngine implements Engine {
     await Promise.all(threads.map((thread) => thread.worker.terminate()));
     rmSync(this.#stagingFolder, { recursive: true, force: true });
   }
+}
+
+function send(thread: Thread, message: ToWorker): void {
+  thread.worker.postMessage(message);
+}
+
+function settle(job: Job, result: Result): void {
+  clearTimeout(job.limit);
+  clearTimeout(job.waking);
+  job.stopListening();
+  job.resolve(result);
+}
+
+function lostThread(): Result {
+  const failure = new Failure(
+    "runner-lost",
+    "The thread on which the guest waited had to be ended",
+    {
+      hint: "Another guest on it could not be stopped; run the step again.",
+    },
+  );
+  return without({ kind: "failed", failure: failure.toJSON() });
 }
 
 function read(path: string, limits: Limits): Uint8Array {

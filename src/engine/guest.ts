@@ -37,116 +37,117 @@ export interface GuestPlace {
   readonly stagingFolder: string;
   readonly staging: string;
   readonly onOutput: ((stream: "stdout" | "stderr", bytes: Uint8Array) => void) | undefined;
+  /** Settles after a time, without this thread; absent: a wait blocks the thread. */
+  readonly park?: (ms: number) => Promise<void>;
 }
 
 Error.stackTraceLimit = keptFrames;
 
-/** Instantiates the module afresh, runs `_start` to its end and collects what it left. */
-export function runGuest(
-  module: WebAssembly.Module,
-  request: GuestRequest,
-  place: GuestPlace,
-): GuestOutcome {
-  const { limits } = request;
-  let folder: string | undefined;
-  const tree = new Tree(limits, () => {
-    if (folder === undefined) {
-      folder = join(place.stagingFolder, place.staging);
-      mkdirSync(folder);
+/** One fresh instance of a module with its tree, from its start to what it left. */
+export class Guest {
+  readonly #module: WebAssembly.Module;
+  readonly #request: GuestRequest;
+  readonly #place: GuestPlace;
+  readonly #tree: Tree;
+  readonly #output: Output;
+  readonly #start = performance.now();
+  #started = this.#start;
+  #folder: string | undefined;
+  #memory: WebAssembly.Memory | undefined;
+  #entered = false;
+
+  constructor(module: WebAssembly.Module, request: GuestRequest, place: GuestPlace) {
+    this.#module = module;
+    this.#request = request;
+    this.#place = place;
+    this.#output = new Output(place.onOutput);
+    this.#tree = new Tree(request.limits, () => {
+      if (this.#folder === undefined) {
+        this.#folder = join(place.stagingFolder, place.staging);
+        mkdirSync(this.#folder);
+      }
+      return this.#folder;
+    });
+  }
+
+  /** Runs `_start` to its end; a promise when the guest may be parked on the way. */
+  run(): GuestOutcome | Promise<GuestOutcome> {
+    let entry;
+    try {
+      entry = this.#instantiate();
+      if (!this.#place.park) {
+        entry();
+        return this.#finish(exitedWell);
+      }
+    } catch (thrown) {
+      return this.#finish(this.#endOf(thrown));
     }
-    return folder;
-  });
-  const output = new Output(place.onOutput);
-  const start = performance.now();
-  let started = start;
-  let memory: WebAssembly.Memory | undefined;
-  let collected: readonly Collected[] = [];
-  let end: GuestOutcome["end"];
-  try {
-    for (const mount of request.mounts) tree.mount(mount);
+    this.#entered = true;
+    return WebAssembly.promising(entry)().then(
+      () => this.#finish(exitedWell),
+      (thrown: unknown) => this.#finish(this.#endOf(thrown)),
+    );
+  }
+
+  /** Lets go of a guest that will not run on. */
+  abandon(): void {
+    this.#tree.close();
+  }
+
+  /** A start function runs here already; what it does counts as the guest's, but it cannot be parked. */
+  #instantiate(): () => void {
+    const { arguments: args, environment, stdin, mounts, preopens, limits } = this.#request;
+    for (const mount of mounts) this.#tree.mount(mount);
+    const { park } = this.#place;
     const wasi = preview1({
-      arguments: request.arguments,
-      environment: request.environment,
-      stdin: request.stdin,
-      tree,
-      preopens: request.preopens,
+      arguments: args,
+      environment,
+      stdin,
+      tree: this.#tree,
+      preopens,
       descriptors: limits.descriptors,
-      output(stream, bytes) {
-        const room = limits.outputBytes - output.size(stream);
-        output.write(stream, bytes.subarray(0, room));
-        if (bytes.length > room) {
-          throw new Failure(
-            "limit-output",
-            `The guest wrote more than ${limits.outputBytes} bytes to ${stream}`,
-            {
-              hint: "Write large data to a file and hand it out as an artifact, or raise limits.output.",
-            },
-          );
-        }
-      },
+      output: (stream, bytes) => this.#write(stream, bytes),
+      ...(park ? { park: (ms: number) => this.#park(park, ms) } : {}),
     });
-    checkImports(module, wasi.imports);
-    end = attempt(module, () => {
-      // A start function runs here already, so what it does counts as the guest's.
-      const instance = new WebAssembly.Instance(module, { wasi_snapshot_preview1: wasi.imports });
-      if (instance.exports["memory"] instanceof WebAssembly.Memory) {
-        memory = instance.exports["memory"];
-        wasi.attach(memory);
-      }
-      started = performance.now();
-      const entry = instance.exports["_start"];
-      if (typeof entry !== "function" || entry.length > 0) {
-        throw noEntry("_initialize" in instance.exports, typeof entry === "function");
-      }
-      entry();
+    checkImports(this.#module, wasi.imports);
+    const instance = new WebAssembly.Instance(this.#module, {
+      wasi_snapshot_preview1: wasi.imports,
     });
-  } catch (thrown) {
-    end = { kind: "failed", failure: toFailure(thrown).toJSON() };
-  }
-  const ended = performance.now();
-  output.flush();
-  try {
-    collected = request.collect.map((path) => collectPath(tree, path));
-  } catch (thrown) {
-    end = { kind: "failed", failure: toFailure(thrown).toJSON() };
-  }
-  const { bytesWritten } = tree;
-  tree.close();
-  const handedOut = collected.some((item) => item.kind !== "missing");
-  if (folder !== undefined && !handedOut) rmSync(folder, { recursive: true, force: true });
-  return {
-    stdout: output.take("stdout"),
-    stderr: output.take("stderr"),
-    collected,
-    instantiateMs: started - start,
-    runMs: ended - started,
-    memoryBytes: memory?.buffer.byteLength ?? 0,
-    filesBytesWritten: bytesWritten,
-    end,
-  };
-}
-
-function noEntry(reactor: boolean, present: boolean): Failure {
-  const what = reactor
-    ? 'The module is a reactor: it exports "_initialize" and no "_start"'
-    : present
-      ? 'The module\'s function "_start" wants parameters'
-      : 'The module exports no function "_start"';
-  return new Failure("module-entry", what, {
-    hint: "Build it as a command (a program with main), not as a library (without -mexec-model=reactor, --no-entry or -buildmode=c-shared).",
-  });
-}
-
-function attempt(module: WebAssembly.Module, run: () => void): GuestOutcome["end"] {
-  try {
-    run();
-    return { kind: "exited", exitCode: 0 };
-  } catch (thrown) {
-    if (thrown instanceof Exit) return { kind: "exited", exitCode: thrown.exitCode };
-    if (thrown instanceof Failure) {
-      const kind = thrown.code.startsWith("limit-") ? "stopped" : "failed";
-      return { kind, failure: thrown.toJSON() };
+    if (instance.exports["memory"] instanceof WebAssembly.Memory) {
+      this.#memory = instance.exports["memory"];
+      wasi.attach(this.#memory);
     }
+    this.#started = performance.now();
+    const entry = instance.exports["_start"];
+    if (typeof entry !== "function" || entry.length > 0) {
+      throw noEntry("_initialize" in instance.exports, typeof entry === "function");
+    }
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an exported function without parameters may always be called
+    return entry as () => void;
+  }
+
+  #park(park: (ms: number) => Promise<void>, ms: number): Promise<void> | undefined {
+    if (!this.#entered) return undefined;
+    this.#output.flush();
+    return park(ms);
+  }
+
+  #write(stream: "stdout" | "stderr", bytes: Uint8Array): void {
+    const { outputBytes } = this.#request.limits;
+    const room = outputBytes - this.#output.size(stream);
+    this.#output.write(stream, bytes.subarray(0, room));
+    if (bytes.length <= room) return;
+    throw new Failure(
+      "limit-output",
+      `The guest wrote more than ${outputBytes} bytes to ${stream}`,
+      {
+        hint: "Write large data to a file and hand it out as an artifact, or raise limits.output.",
+      },
+    );
+  }
+
+  #endOf(thrown: unknown): GuestOutcome["end"] {
+    if (thrown instanceof Exit) return { kind: "exited", exitCode: thrown.exitCode };
     if (thrown instanceof RangeError && thrown.message.includes("Out of memory")) {
       const failure = new Failure(
         "limit-memory",
@@ -158,14 +159,54 @@ function attempt(module: WebAssembly.Module, run: () => void): GuestOutcome["end
       return { kind: "failed", failure: failure.toJSON() };
     }
     if (thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError) {
-      return {
-        kind: "trapped",
-        message: thrown.message,
-        stack: guestStack(thrown.stack ?? "", module),
-      };
+      const stack = guestStack(thrown.stack ?? "", this.#module);
+      return { kind: "trapped", message: thrown.message, stack };
     }
-    throw thrown;
+    const failure = toFailure(thrown);
+    const kind = failure.code.startsWith("limit-") ? "stopped" : "failed";
+    return { kind, failure: failure.toJSON() };
   }
+
+  #finish(ended: GuestOutcome["end"]): GuestOutcome {
+    const now = performance.now();
+    this.#output.flush();
+    let end = ended;
+    let collected: readonly Collected[] = [];
+    try {
+      collected = this.#request.collect.map((path) => collectPath(this.#tree, path));
+    } catch (thrown) {
+      end = { kind: "failed", failure: toFailure(thrown).toJSON() };
+    }
+    const { bytesWritten } = this.#tree;
+    this.#tree.close();
+    const handedOut = collected.some((item) => item.kind !== "missing");
+    if (this.#folder !== undefined && !handedOut) {
+      rmSync(this.#folder, { recursive: true, force: true });
+    }
+    return {
+      stdout: this.#output.take("stdout"),
+      stderr: this.#output.take("stderr"),
+      collected,
+      instantiateMs: this.#started - this.#start,
+      runMs: now - this.#started,
+      memoryBytes: this.#memory?.buffer.byteLength ?? 0,
+      filesBytesWritten: bytesWritten,
+      end,
+    };
+  }
+}
+
+const exitedWell = { kind: "exited", exitCode: 0 } as const;
+
+function noEntry(reactor: boolean, present: boolean): Failure {
+  const what = reactor
+    ? 'The module is a reactor: it exports "_initialize" and no "_start"'
+    : present
+      ? 'The module\'s function "_start" wants parameters'
+      : 'The module exports no function "_start"';
+  return new Failure("module-entry", what, {
+    hint: "Build it as a command (a program with main), not as a library (without -mexec-model=reactor, --no-entry or -buildmode=c-shared).",
+  });
 }
 
 function checkImports(module: WebAssembly.Module, offered: object): void {

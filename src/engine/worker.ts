@@ -1,7 +1,10 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { runGuest, type GuestOutcome, type GuestRequest } from "./guest.ts";
+import { Guest, type GuestOutcome, type GuestRequest } from "./guest.ts";
 
-/** The thread's side of the pool: one guest after the other, each in a fresh instance. */
+/**
+ * The thread's side of the pool: one guest runs at a time, each in a fresh instance. One that waits is parked: its stack is put
+ * aside, and others run here until the pool wakes it.
+ */
 export type ToWorker =
   | { readonly type: "module"; readonly key: string; readonly module: WebAssembly.Module }
   | {
@@ -9,7 +12,13 @@ export type ToWorker =
       readonly id: number;
       readonly key: string;
       readonly request: GuestRequest;
-    };
+    }
+  /** Forgets all modules; those that are still needed are sent again. */
+  | { readonly type: "forget" }
+  /** Lets a parked guest go on. */
+  | { readonly type: "wake"; readonly id: number }
+  /** Forgets a guest that is parked or was interrupted. */
+  | { readonly type: "drop"; readonly id: number };
 
 export type FromWorker =
   | {
@@ -18,30 +27,74 @@ export type FromWorker =
       readonly stream: "stdout" | "stderr";
       readonly bytes: Uint8Array;
     }
+  /** The guest waits for a time, and the thread is free. */
+  | { readonly type: "parked"; readonly id: number; readonly ms: number }
+  | { readonly type: "dropped"; readonly id: number }
   | { readonly type: "done"; readonly id: number; readonly outcome: GuestOutcome };
+
+interface Kept {
+  readonly guest: Guest;
+  wake?: () => void;
+}
 
 const port = parentPort;
 if (port) {
-  const modules = new Map<string, WebAssembly.Module>();
+  const modules = new Map<
+    string,
+    { readonly module: WebAssembly.Module; readonly waits: boolean }
+  >();
+  const guests = new Map<number, Kept>();
   // The pool that started this thread gave it the name of a folder of ours.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the pool gave it
   const { stagingFolder } = workerData as { readonly stagingFolder: string };
   const send = (message: FromWorker): void => port.postMessage(message);
-  port.on("message", (message: ToWorker) => {
-    if (message.type === "module") {
-      modules.set(message.key, message.module);
-      return;
-    }
-    const { id, key, request } = message;
-    const module = modules.get(key);
-    if (!module) throw new Error(`module ${key} was never sent`);
-    const outcome = runGuest(module, request, {
+
+  const park = (id: number, ms: number): Promise<void> =>
+    new Promise((resolve) => {
+      const kept = guests.get(id);
+      if (kept) kept.wake = resolve;
+      send({ type: "parked", id, ms });
+    });
+
+  const run = (id: number, key: string, request: GuestRequest): void => {
+    const known = modules.get(key);
+    if (!known) throw new Error(`module ${key} was never sent`);
+    const guest = new Guest(known.module, request, {
       stagingFolder,
       staging: `guest-${id}`,
       onOutput: request.live
         ? (stream, bytes) => send({ type: "output", id, stream, bytes })
         : undefined,
+      // Running on a stack that can be put aside costs a little, so only those do that may wait.
+      ...(known.waits ? { park: (ms: number) => park(id, ms) } : {}),
     });
+    guests.set(id, { guest });
+    const outcome = guest.run();
+    if (outcome instanceof Promise) void finish(id, outcome);
+    else {
+      guests.delete(id);
+      send({ type: "done", id, outcome });
+    }
+  };
+
+  const finish = async (id: number, running: Promise<GuestOutcome>): Promise<void> => {
+    const outcome = await running;
+    guests.delete(id);
     send({ type: "done", id, outcome });
+  };
+
+  port.on("message", (message: ToWorker) => {
+    if (message.type === "run") run(message.id, message.key, message.request);
+    else if (message.type === "forget") modules.clear();
+    else if (message.type === "wake") guests.get(message.id)?.wake?.();
+    else if (message.type === "drop") {
+      guests.get(message.id)?.guest.abandon();
+      guests.delete(message.id);
+      send({ type: "dropped", id: message.id });
+    } else {
+      const { key, module } = message;
+      const waits = WebAssembly.Module.imports(module).some(({ name }) => name === "poll_oneoff");
+      modules.set(key, { module, waits });
+    }
   });
 }

@@ -32,14 +32,22 @@ export function readSubscriptions(view: DataView, clock: (id: number) => bigint)
   });
 }
 
+/** A poll under way: what is due, and how long until something is. */
+export interface Poll {
+  /** What is due at this moment; empty when it is too early. */
+  readonly due: () => Event[];
+  /** Time until the nearest deadline; not above zero when something is due. */
+  readonly leftNs: () => bigint;
+}
+
 /**
- * Waits until at least one subscription is due. Files and standard streams always are: none of ours ever blocks.
- * `readable` says how many bytes a descriptor has left, or undefined when it is not open.
+ * Looks what is due. Files and standard streams always are: none of ours ever blocks. `readable` says how many bytes a
+ * descriptor has left, or undefined when it is not open.
  */
-export function poll(
+export function beginPoll(
   subscriptions: readonly Subscription[],
   readable: (fd: number) => number | undefined,
-): Event[] {
+): Poll {
   const start = process.hrtime.bigint();
   const ready: Event[] = [];
   for (const { userdata, ...wanted } of subscriptions) {
@@ -52,16 +60,23 @@ export function poll(
   const clocks = subscriptions.filter((wanted) => wanted.kind === "clock");
   const waits = clocks.map(({ waitNs }) => waitNs);
   const nearest = waits.reduce((least, wait) => (wait < least ? wait : least), waits[0] ?? 0n);
-  let passed = 0n;
-  // The host may wake us a little early, and a guest must not see a sleep that was too short.
-  while (ready.length === 0 && passed < nearest) {
-    pause(nearest - passed);
-    passed = process.hrtime.bigint() - start;
-  }
-  for (const { userdata, waitNs } of clocks) {
-    if (waitNs <= passed) ready.push({ userdata, kind: "clock", error: errno.success, count: 0 });
-  }
-  return ready;
+  const passed = (): bigint => process.hrtime.bigint() - start;
+  return {
+    leftNs: () => (ready.length > 0 ? 0n : nearest - passed()),
+    due() {
+      const now = passed();
+      const rung = clocks.filter(({ waitNs }) => waitNs <= now);
+      return [
+        ...ready,
+        ...rung.map(({ userdata }): Event => ({
+          userdata,
+          kind: "clock",
+          error: errno.success,
+          count: 0,
+        })),
+      ];
+    },
+  };
 }
 
 export function writeEvent(view: DataView, event: Event): void {
@@ -76,6 +91,6 @@ const sleeper = new Int32Array(new SharedArrayBuffer(4));
 const longestMs = 2 ** 31 - 1;
 
 /** Stops this thread for a time; the engine ends the thread when the guest's time is up. */
-function pause(ns: bigint): void {
+export function block(ns: bigint): void {
   Atomics.wait(sleeper, 0, 0, Math.min(longestMs, Number(ns) / 1e6));
 }

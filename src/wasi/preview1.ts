@@ -1,6 +1,6 @@
 import { randomFillSync } from "node:crypto";
 import { Errno, errno } from "./errno.ts";
-import { poll, readSubscriptions, writeEvent } from "./poll.ts";
+import { beginPoll, block, readSubscriptions, writeEvent } from "./poll.ts";
 import { resolvePath } from "./resolve.ts";
 import type { DirectoryNode, FileNode, Node, Tree } from "./tree.ts";
 
@@ -23,7 +23,12 @@ export interface World {
   readonly descriptors: number;
   /** Receives a copy of what the guest writes to its standard streams; may throw to stop the guest. */
   readonly output: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
+  /** Waits without the thread, where the guest's stack can be put aside; a short wait and any other place blocks. */
+  readonly park?: (ms: number) => Promise<void> | undefined;
 }
+
+/** Putting a stack aside and going round by the event loop takes about as long as this. */
+const shortestParkNs = 2_000_000n;
 
 type Descriptor =
   | { readonly kind: "stdin"; position: number }
@@ -558,24 +563,6 @@ export function preview1(world: World): {
       parent.timeMs = Date.now();
       forget(node);
     },
-    poll_oneoff(pointer: number, events: number, count: number, done: number) {
-      const total = count >>> 0;
-      if (total === 0 || total > 1024) throw new Errno("inval");
-      const from = at(pointer, total * 48);
-      const to = at(events, total * 32);
-      at(done, 4);
-      const subscriptions = readSubscriptions(new DataView(view.buffer, from, total * 48), clock);
-      const ready = poll(subscriptions, (fd) => {
-        const found = table.get(fd);
-        if (!found) return undefined;
-        if (found.kind === "stdin") return world.stdin.length - found.position;
-        return found.kind === "file" ? Math.max(0, found.node.size - found.position) : 0;
-      });
-      for (const [slot, event] of ready.entries()) {
-        writeEvent(new DataView(view.buffer, to + slot * 32, 32), event);
-      }
-      put32(done, ready.length);
-    },
     proc_raise() {
       throw new Errno("notsup");
     },
@@ -598,35 +585,88 @@ export function preview1(world: World): {
     },
   };
 
+  /** `memory.grow` detaches the buffer that the views were made over. */
+  const refresh = (): boolean => {
+    if (!memory) return false;
+    if (view.buffer !== memory.buffer) {
+      view = new DataView(memory.buffer);
+      bytes = new Uint8Array(memory.buffer);
+    }
+    return true;
+  };
   const imports: Record<string, WebAssembly.ImportValue> = Object.create(null);
   for (const [name, call] of Object.entries(calls)) {
     // WebAssembly calls with numbers and bigints of the declared signature; a module that declares another one gets what it asked for.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- WebAssembly converts to the types that the signature declares
     const body = call as (...parameters: unknown[]) => void;
     imports[name] = (...parameters: unknown[]): number => {
-      if (!memory) return errno.fault;
-      // `memory.grow` detaches the buffer that the views were made over.
-      if (view.buffer !== memory.buffer) {
-        view = new DataView(memory.buffer);
-        bytes = new Uint8Array(memory.buffer);
-      }
+      if (!refresh()) return errno.fault;
       try {
         body(...parameters);
         return errno.success;
       } catch (thrown) {
-        if (thrown instanceof Errno) return thrown.number;
-        // The guest's own recursion ended in our frame: that is its trap and no errno.
-        if (thrown instanceof RangeError && thrown.message.includes("call stack")) throw thrown;
-        if (thrown instanceof RangeError || thrown instanceof TypeError) return errno.inval;
-        if (isHostError(thrown)) return thrown.code === "ENOSPC" ? errno.nospc : errno.io;
-        throw thrown;
+        return answer(thrown);
       }
     };
   }
+  const pollOneoff = (
+    pointer: number,
+    events: number,
+    count: number,
+    done: number,
+  ): number | Promise<number> => {
+    if (!refresh()) return errno.fault;
+    try {
+      const total = count >>> 0;
+      if (total === 0 || total > 1024) throw new Errno("inval");
+      const from = at(pointer, total * 48);
+      const to = at(events, total * 32);
+      at(done, 4);
+      const subscriptions = readSubscriptions(new DataView(view.buffer, from, total * 48), clock);
+      const poll = beginPoll(subscriptions, (fd) => {
+        const found = table.get(fd);
+        if (!found) return undefined;
+        if (found.kind === "stdin") return world.stdin.length - found.position;
+        return found.kind === "file" ? Math.max(0, found.node.size - found.position) : 0;
+      });
+      const finish = (): number => {
+        refresh();
+        const ready = poll.due();
+        for (const [slot, event] of ready.entries()) {
+          writeEvent(new DataView(view.buffer, to + slot * 32, 32), event);
+        }
+        put32(done, ready.length);
+        return errno.success;
+      };
+      // The host may wake us a little early, and a guest must not see a sleep that was too short.
+      const go = (): number | Promise<number> => {
+        for (let left = poll.leftNs(); left > 0n; left = poll.leftNs()) {
+          const parked = left >= shortestParkNs ? world.park?.(Number(left) / 1e6) : undefined;
+          if (parked) return parked.then(go);
+          block(left);
+        }
+        return finish();
+      };
+      return go();
+    } catch (thrown) {
+      return answer(thrown);
+    }
+  };
+  imports["poll_oneoff"] = world.park ? new WebAssembly.Suspending(pollOneoff) : pollOneoff;
   imports["proc_exit"] = (code: number): never => {
     throw new Exit(code >>> 0);
   };
   return { imports, attach: (given) => void (memory = given) };
+}
+
+/** What the guest gets for something thrown on the way; what is no answer goes on to whoever runs the guest. */
+function answer(thrown: unknown): number {
+  if (thrown instanceof Errno) return thrown.number;
+  // The guest's own recursion ended in our frame: that is its trap and no errno.
+  if (thrown instanceof RangeError && thrown.message.includes("call stack")) throw thrown;
+  if (thrown instanceof RangeError || thrown instanceof TypeError) return errno.inval;
+  if (isHostError(thrown)) return thrown.code === "ENOSPC" ? errno.nospc : errno.io;
+  throw thrown;
 }
 
 function isHostError(thrown: unknown): thrown is Error & { readonly code: string } {

@@ -1,6 +1,6 @@
 /** The part of the WebAssembly JavaScript interface that we use; neither `esnext` nor `@types/node` declares it. */
 declare namespace WebAssembly {
-  type ImportValue = ((...parameters: never[]) => unknown) | Memory;
+  type ImportValue = ((...parameters: never[]) => unknown) | Memory | Suspending;
   class Module {
     constructor(bytes: Uint8Array);
     static customSections(module: Module, name: string): readonly ArrayBuffer[];
@@ -17,6 +17,12 @@ declare namespace WebAssembly {
     constructor(descriptor: { readonly initial: number; readonly maximum?: number });
     readonly buffer: ArrayBuffer;
   }
+  /** An import that may return a promise, for which the guest's stack is put aside (JavaScript Promise Integration). */
+  class Suspending {
+    constructor(run: (...parameters: never[]) => unknown);
+  }
+  /** An exported function whose stack can be put aside. */
+  function promising(run: () => void): () => Promise<void>;
   class CompileError extends Error {}
   class LinkError extends Error {}
   class RuntimeError extends Error {}

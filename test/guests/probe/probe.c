@@ -103,7 +103,11 @@ int main(int count, char **arguments) {
     for (size_t i = 0; i < sizeof bytes; i++) printf("%02x", bytes[i]);
     return putchar('\n') < 0;
   }
-  if (!strcmp(what, "sleep")) return usleep((useconds_t)atol(first) * 1000);
+  if (!strcmp(what, "sleep")) {
+    if (usleep((useconds_t)atol(first) * 1000)) return fail("sleep");
+    if (!*second) return 0;
+    what = second; /* goes on with another command */
+  }
   if (!strcmp(what, "trap")) outer_trap();
   if (!strcmp(what, "loop"))
     for (volatile unsigned spin = 0;; spin++) {

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { resolve } from "node:path";
+import { after, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { defaultLimits } from "../limits/mod.ts";
+import { createEngine, type Engine, type Result, type RunOptions } from "./mod.ts";
+
+const probe = resolve(import.meta.dirname, "../../test/guests/probe/probe.wasm");
+
+async function run(
+  engine: Engine,
+  command: readonly string[],
+  options: RunOptions & { readonly timeMs?: number } = {},
+): Promise<Result> {
+  const { timeMs = 20_000, ...rest } = options;
+  const limits = { ...defaultLimits, timeMs };
+  const module = await engine.load({ path: probe }, { limits });
+  return engine.run(
+    module,
+    { arguments: ["probe", ...command], environment: new Map(), mounts: [], collect: [], limits },
+    rest,
+  );
+}
+
+const code = (result: Result): string =>
+  result.kind === "stopped" || result.kind === "failed"
+    ? result.failure.code
+    : result.kind === "exited"
+      ? `exit ${result.exitCode}`
+      : "trapped";
+
+describe("waiting costs no thread", () => {
+  const engine = createEngine({ threads: 1 });
+  after(() => engine[Symbol.asyncDispose]());
+  const sleepers = (count: number, ms: number): Promise<Result>[] =>
+    Array.from({ length: count }, () => run(engine, ["sleep", String(ms)]));
+  /** Until guests of before are parked: the thread has started and each has had its turn. */
+  const parked = async (): Promise<void> => {
+    assert.equal(code(await run(engine, ["echo", "x"])), "exit 0");
+  };
+
+  test("200 guests sleep at once on one thread, and another runs meanwhile", async () => {
+    await parked();
+    const start = performance.now();
+    const asleep = sleepers(200, 400);
+    const other = await run(engine, ["echo", "on"]);
+    assert.equal(Buffer.from(other.stdout).toString(), "on");
+    assert.ok(performance.now() - start < 400, "the other guest had to wait for the sleepers");
+    const ends = await Promise.all(asleep);
+    assert.deepEqual([...new Set(ends.map(code))], ["exit 0"]);
+    assert.ok(ends.every(({ usage }) => usage.runMs >= 400));
+    assert.ok(performance.now() - start < 3000);
+  });
+
+  test("a guest goes on where it slept: it exits, traps with its functions, writes", async () => {
+    const [echo, trap] = await Promise.all([
+      run(engine, ["sleep", "50", "walk"]),
+      run(engine, ["sleep", "50", "trap"]),
+    ]);
+    assert.equal(code(echo), "exit 64");
+    assert.match(Buffer.from(echo.stderr).toString(), /unknown command "walk"/);
+    assert.ok(trap.kind === "trapped");
+    assert.ok(trap.stack.includes("inner_trap"), trap.stack.join());
+  });
+
+  test("a sleeping guest is stopped within 50 ms by its caller, and at its time limit", async () => {
+    const stop = new AbortController();
+    const asleep = run(engine, ["sleep", "100000"], { signal: stop.signal });
+    const limited = run(engine, ["sleep", "100000"], { timeMs: 150 });
+    await parked();
+    const start = performance.now();
+    stop.abort();
+    assert.equal(code(await asleep), "aborted");
+    assert.ok(performance.now() - start < 50);
+    assert.equal(code(await limited), "limit-time");
+  });
+
+  for (const [how, options, end] of [
+    ["its time limit", { timeMs: 150 }, "limit-time"],
+    ["its caller", {}, "aborted"],
+  ] as const) {
+    test(`a runaway stopped by ${how} costs the guests parked on its thread nothing`, async () => {
+      const asleep = sleepers(30, 700);
+      await parked();
+      const stop = new AbortController();
+      const runaway = run(engine, ["loop"], { ...options, signal: stop.signal });
+      if (end === "aborted") setTimeout(() => stop.abort(), 100);
+      assert.equal(code(await runaway), end);
+      assert.equal(code(await run(engine, ["echo", "x"])), "exit 0");
+      assert.deepEqual([...new Set((await Promise.all(asleep)).map(code))], ["exit 0"]);
+    });
+  }
+
+  test("so does one that runs away after it has slept, several times over", async () => {
+    const asleep = sleepers(10, 1200);
+    await parked();
+    const runaways = Array.from({ length: 4 }, () =>
+      run(engine, ["sleep", "20", "loop"], { timeMs: 150 }),
+    );
+    for (const end of await Promise.all(runaways)) assert.equal(code(end), "limit-time");
+    assert.deepEqual([...new Set((await Promise.all(asleep)).map(code))], ["exit 0"]);
+  });
+
+  test("a runaway that ends at the moment it is stopped leaves the thread usable", async () => {
+    for (let round = 0; round < 40; round++) {
+      const asleep = run(engine, ["sleep", "30"]);
+      await parked();
+      const stop = new AbortController();
+      const busy = run(engine, ["fill", "/f", "4000000"], { signal: stop.signal });
+      setTimeout(() => stop.abort(), round / 8);
+      assert.match(code(await busy), /^(aborted|exit 0)$/);
+      assert.equal(code(await asleep), "exit 0", `round ${round}`);
+    }
+  });
+});
+
+test("closing the engine ends those who sleep", async () => {
+  const engine = createEngine({ threads: 1 });
+  const asleep = run(engine, ["sleep", "100000"]);
+  await sleep(300);
+  await engine[Symbol.asyncDispose]();
+  assert.equal(code(await asleep), "aborted");
+});
