@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, extname, join } from "node:path";
@@ -40,6 +40,7 @@ interface Compiled {
 
 interface Thread {
   readonly worker: Worker;
+  readonly name: string;
   readonly known: Set<string>;
   /** The guest that has the thread. */
   running: Job | undefined;
@@ -179,7 +180,9 @@ class ThreadEngine implements Engine {
   #startThread(): Thread {
     // Built code has the extension of its source's.
     const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
+    const name = `guests-${randomUUID()}`;
     const worker = new Worker(file, {
+      name,
       workerData: { stagingFolder: this.#stagingFolder },
       env: {},
       stdin: false,
@@ -187,6 +190,7 @@ class ThreadEngine implements Engine {
     });
     const thread: Thread = {
       worker,
+      name,
       known: new Set(),
       running: undefined,
       parked: new Set(),
@@ -294,20 +298,29 @@ class ThreadEngine implements Engine {
 
   /** Ends the running guest and keeps its thread, for those who are parked there. */
   #interrupt(thread: Thread, job: Job, result: Result): void {
-    const session = interrupt(thread.worker.threadId);
-    // The order may hit the message itself when the guest ended at this moment, so it is sent until it is answered.
+    let done = false;
     const drop = (): void => send(thread, { type: "drop", id: job.id });
-    const again = setInterval(drop, 50);
+    const session = interrupt(thread.name, () => {
+      done = true;
+      drop();
+    });
+    if (!session) {
+      this.#discard(thread, result);
+      return;
+    }
+    // When the guest ended at this very moment, the order hits the next thing that the thread executes: one of these.
+    const again = setInterval(drop, 20);
     const tooLate = setTimeout(() => this.#discard(thread, result), interruptMs);
     const close = (): void => {
       clearInterval(again);
       clearTimeout(tooLate);
-      session?.[Symbol.dispose]();
+      session[Symbol.dispose]();
       thread.stopping = undefined;
     };
     thread.stopping = {
       close,
       end: () => {
+        if (!done) return;
         close();
         this.#free(thread);
         this.#cleanUp(job);

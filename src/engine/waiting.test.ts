@@ -75,6 +75,16 @@ describe("waiting costs no thread", () => {
     assert.equal(code(await limited), "limit-time");
   });
 
+  test("threads that take the place of one that was thrown away keep their guests as well", async () => {
+    for (let round = 0; round < 2; round++) {
+      assert.equal(code(await run(engine, ["loop"], { timeMs: 50 })), "limit-time");
+      const asleep = sleepers(3, 500);
+      await parked();
+      assert.equal(code(await run(engine, ["loop"], { timeMs: 100 })), "limit-time");
+      for (const end of await Promise.all(asleep)) assert.equal(code(end), "exit 0");
+    }
+  });
+
   for (const [how, options, end] of [
     ["its time limit", { timeMs: 150 }, "limit-time"],
     ["its caller", {}, "aborted"],

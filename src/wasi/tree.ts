@@ -303,11 +303,17 @@ export class Tree {
     return { kind: "slice", path: content.path, offset: content.offset, size: content.size };
   }
 
-  /** Closes the host's descriptors and removes the spill files nobody was given. */
+  /**
+   * Closes the host's descriptors and removes the spill files nobody was given. The thread may be interrupted at any point of
+   * this and call it again, so a descriptor is forgotten before it is closed: one that is left open is better than one
+   * closed twice, whose number may be another file's by then.
+   */
   close(): void {
-    for (const descriptor of this.#descriptors.values()) closeSync(descriptor);
+    for (const [path, descriptor] of this.#descriptors) {
+      this.#descriptors.delete(path);
+      closeSync(descriptor);
+    }
     for (const path of this.#spilled) rmSync(path, { force: true });
-    this.#descriptors.clear();
     this.#spilled.clear();
   }
 }
