@@ -58,7 +58,6 @@ const workflowFacts = [
   "mainEntrypoint",
   "creationTimestamp",
   "duration",
-  "scheduledTime",
 ];
 
 /** How a name is looked at. */
@@ -171,10 +170,12 @@ function wrongGlobal(
       ? undefined
       : unknown(name, "It is known in templates that onExit or hooks run.");
   }
+  if (word === "scheduledTime")
+    return unknown(name, "Only a CronWorkflow has it, and none is run here.");
   if (word === "priority" && !globals.priority)
     return unknown(name, 'The workflow has no "priority".');
   if (word === "" && how.part) return undefined;
-  const timestamp = word === "creationTimestamp" || word === "scheduledTime";
+  const timestamp = word === "creationTimestamp";
   const known = [
     ...workflowFacts,
     "parameters",

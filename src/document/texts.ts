@@ -6,6 +6,7 @@ import {
   type Reference,
 } from "../expression/mod.ts";
 import { Failure } from "../errors/mod.ts";
+import { short } from "./forms.ts";
 import { wrongName, type Scope } from "./names.ts";
 import type { Origins } from "./shape.ts";
 import type { Report, Spot } from "./source.ts";
@@ -17,6 +18,11 @@ const expressionKeys: ReadonlySet<string> = new Set(["expression", "fromExpressi
 
 /** Data of ConfigMaps, by name. */
 export type ConfigMaps = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+/** Keys below which everything is the user's own. */
+const freeKeys: ReadonlySet<string> = new Set(["withItems", "labels", "annotations"]);
+/** Stands for a key of the user's own. */
+const freeText = "";
 
 /** Looks at every `{{…}}` and every expression: that it can be read, and that what it names is known where it stands. */
 export class TextCheck {
@@ -50,12 +56,18 @@ export class TextCheck {
   }
 
   #tree(tree: Tree, key: string, scope: Scope): void {
-    if (tree.kind === "mapping") {
+    if (freeKeys.has(key) || key === freeText) {
+      if (tree.kind === "mapping") {
+        for (const { value } of tree.entries.values()) this.#tree(value, freeText, scope);
+      } else if (tree.kind === "sequence") {
+        for (const item of tree.items) this.#tree(item, freeText, scope);
+      } else if (!isNull(tree)) this.#text(tree, freeText, scope);
+    } else if (tree.kind === "mapping") {
       const reference = tree.entries.get("configMapKeyRef")?.value;
       if (reference && !tree.entries.has("default")) this.#configMap(reference);
       for (const [inner, { value }] of tree.entries) this.#tree(value, inner, scope);
     } else if (tree.kind === "sequence") {
-      for (const item of tree.items) this.#tree(item, "", scope);
+      for (const item of tree.items) this.#tree(item, "item", scope);
     } else if (!isNull(tree)) this.#text(tree, key, scope);
   }
 
@@ -66,8 +78,33 @@ export class TextCheck {
       if (text.includes("{{")) return this.#names(tree, () => references(text), scope);
       return this.#names(tree, () => expressionReferences(text), scope, true);
     }
-    if (text.includes("{{")) return this.#names(tree, () => references(text), scope);
-    if (key === "when") this.#condition(tree);
+    if (text.includes("{{")) this.#names(tree, () => references(text), scope);
+    else if (key === "when") this.#condition(tree);
+    else if (key === "from" || key === "parameter") {
+      // Argo takes the name without braces, too
+      this.#names(
+        tree,
+        () => [{ name: text, offset: 0, length: text.length, optional: false }],
+        scope,
+      );
+    }
+    if (key === "from") this.#artifact(tree);
+  }
+
+  /** What `from` names is an artifact. */
+  #artifact(tree: ScalarTree): void {
+    const name = /^\{\{([^{}=]*)\}\}$/.exec(tree.text.trim())?.[1]?.trim() ?? tree.text.trim();
+    if (
+      name.includes("{{") ||
+      /^(inputs|(steps|tasks)\.[^.]+\.outputs|workflow\.outputs)\.artifacts\./.test(name)
+    ) {
+      return;
+    }
+    this.#report.problem(
+      tree,
+      `"${short(name)}" is no artifact`,
+      "Write {{inputs.artifacts.NAME}} or {{steps.STEP.outputs.artifacts.NAME}}.",
+    );
   }
 
   /** The ConfigMap and the key are there. */

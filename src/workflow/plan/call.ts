@@ -49,7 +49,7 @@ export function call(plan: Plan, asked: Call): PlanNode {
     const used = plan.templates.resolve(site, (text) => fill(plan, text, from, `${name}/template`));
     const { word } = site;
     const names = new TemplateNames(
-      plan.globals,
+      site.step?.inline ? from : plan.globals, // an inline template knows what its step knows
       used,
       { name, id: plan.id(name) },
       word && { word, name: site.name },

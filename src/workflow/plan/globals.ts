@@ -84,6 +84,8 @@ export class Globals implements Names {
         return plan.begin.uid;
       case "mainEntrypoint":
         return workflow.spec.entrypoint;
+      case "priority":
+        return workflow.spec.priority === undefined ? undefined : String(workflow.spec.priority);
       case "serviceAccountName":
         return "";
       case "status":

@@ -67,7 +67,7 @@ export class TemplateNames implements Names {
   }
 
   get(name: string): unknown {
-    if (name.startsWith("inputs.")) return this.#input(name.slice(7));
+    if (name.startsWith("inputs.")) return this.#input(name.slice(7)) ?? this.#around.get(name);
     if (name.startsWith("outputs.")) return this.#path(name.slice(8)) ?? this.#around.get(name);
     if (name === "node.name") return this.#node.name;
     if (name === "pod.name") return this.#node.id;
@@ -98,7 +98,7 @@ export class TemplateNames implements Names {
     if (given) return given.artifact;
     return this.#used.template.inputs?.artifacts?.some((item) => item.name === wanted)
       ? null
-      : undefined;
+      : this.#around.artifact(name);
   }
 
   #input(rest: string): unknown {
