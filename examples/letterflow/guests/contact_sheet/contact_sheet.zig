@@ -29,13 +29,11 @@ pub fn main() u8 {
     if (letter.pages.len != letter.deskew.len)
         return refuse("stdin has {d} pages and {d} results of deskew", .{ letter.pages.len, letter.deskew.len });
 
-    const cwd = std.fs.cwd();
-    var thumbnails = cwd.openDir(below(arguments[1]), .{}) catch |reason|
+    const preopens = std.fs.wasi.preopensAlloc(gpa) catch return refuse("out of memory", .{});
+    var thumbnails = openFolder(preopens, arguments[1]) catch |reason|
         return refuse("cannot open the folder {s}: {t}", .{ arguments[1], reason });
     defer thumbnails.close();
-    cwd.makePath(below(arguments[2])) catch |reason|
-        return refuse("cannot make the folder {s}: {t}", .{ arguments[2], reason });
-    var out = cwd.openDir(below(arguments[2]), .{}) catch |reason|
+    var out = openFolder(preopens, arguments[2]) catch |reason|
         return refuse("cannot open the folder {s}: {t}", .{ arguments[2], reason });
     defer out.close();
 
@@ -49,10 +47,22 @@ pub fn main() u8 {
     return 0;
 }
 
-/// Paths are opened below the root folder that the sandbox gives.
-fn below(path: []const u8) []const u8 {
-    const trimmed = std.mem.trimLeft(u8, path, "/");
-    return if (trimmed.len == 0) "." else trimmed;
+/// Opens a folder by its absolute path, making it where it is missing: the standard library knows paths relative to one of the
+/// folders that the sandbox gives, and picks none by itself.
+fn openFolder(preopens: std.fs.wasi.Preopens, path: []const u8) !std.fs.Dir {
+    var best: ?std.fs.Dir = null;
+    var rest: []const u8 = path;
+    var longest: usize = 0;
+    for (preopens.names, 0..) |name, fd| {
+        if (fd < 3 or name.len < longest or !std.mem.startsWith(u8, path, name)) continue;
+        const after = path[name.len..];
+        if (after.len > 0 and after[0] != '/' and !std.mem.endsWith(u8, name, "/")) continue;
+        best = .{ .fd = @intCast(fd) };
+        longest = name.len;
+        rest = std.mem.trimLeft(u8, after, "/");
+    }
+    const root = best orelse return error.FileNotFound;
+    return root.makeOpenPath(if (rest.len == 0) "." else rest, .{});
 }
 
 fn refuse(comptime format: []const u8, values: anytype) u8 {
@@ -103,9 +113,9 @@ fn card(gpa: std.mem.Allocator, html: *Text, page: Page, cleaned: Cleaned) !void
     const inch = @as(f64, @floatFromInt(page.dpi));
     const wide = @as(f64, @floatFromInt(page.width)) / inch * 25.4;
     const high = @as(f64, @floatFromInt(page.height)) / inch * 25.4;
-    try html.print(gpa, "{d:.0} × {d:.0} mm, ", .{ wide, high });
+    try html.print(gpa, "{d:.0} × {d:.0} mm<small>", .{ wide, high });
     try escape(gpa, html, page.kind);
-    try html.print(gpa, "<small>{d} × {d} at {d} dpi</small></span>", .{ page.width, page.height, page.dpi });
+    try html.print(gpa, ", {d} dpi</small></span>", .{page.dpi});
     if (cleaned.angle != 0) {
         try html.print(gpa, "<em title=\"The lines fell by this much\"><i style=\"--skew:{d:.2}deg\"></i>{d:.2}°</em>", .{ cleaned.angle, @abs(cleaned.angle) });
     } else try html.appendSlice(gpa, "<em class=\"level\"><i></i>level</em>");
