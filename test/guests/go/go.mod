@@ -1,0 +1,3 @@
+module atalanta/test
+
+go 1.24
