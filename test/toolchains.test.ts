@@ -23,7 +23,18 @@ async function run(
     arguments: ["tried", ...command],
     environment: options.environment ?? new Map(),
     stdin: Buffer.from(options.stdin ?? ""),
-    mounts: [{ path: "/d", readOnly: false, content: { kind: "directory", entries: [] } }],
+    mounts: [
+      { path: "/d", readOnly: false, content: { kind: "directory", entries: [] } },
+      {
+        path: "/locked",
+        readOnly: true,
+        content: {
+          kind: "file",
+          mode: 0o644,
+          content: { kind: "bytes", bytes: Buffer.from("a letter") },
+        },
+      },
+    ],
     collect: ["/d"],
     limits: { ...defaultLimits, timeMs: 20_000 },
   });
@@ -102,6 +113,13 @@ for (const language of languages) {
       const [left] = result.collected;
       assert.ok(left?.kind === "directory");
       assert.deepEqual(left.entries, []);
+    });
+
+    test("a file that may only be read is read, and refuses the rest", async () => {
+      assert.equal(
+        printed(await run(language, ["locked", "/locked"])),
+        "read a letter\nrefused true\nrefused true\n",
+      );
     });
 
     test("an exit code is its own", async () => {

@@ -54,7 +54,8 @@ const filetypes = { directory: 3, file: 4, symlink: 7, character: 2 } as const;
 const append = 1;
 const allFlags = 31;
 const allRights = 0x1fffffffn;
-const writeRights = (1n << 6n) | (1n << 8n) | (1n << 22n);
+const writeRight = 1n << 6n;
+const writeRights = writeRight | (1n << 8n) | (1n << 22n);
 const readRight = 1n << 1n;
 const emptyBytes = new Uint8Array(0);
 
@@ -451,7 +452,8 @@ export function preview1(world: World): {
       let { node } = found;
       if (node && create && exclusive) throw new Errno("exist");
       if (node?.kind === "symlink") throw new Errno("loop");
-      const mayWrite = (rights & writeRights) !== 0n;
+      // Go and Zig ask for the right to set a size also of files that they only read, so that alone does not make a writer.
+      const mayWrite = (rights & writeRight) !== 0n;
       if (!node) {
         if (!create || mustBeDirectory) throw new Errno("noent");
         if (found.directory) throw new Errno("isdir");
@@ -461,7 +463,7 @@ export function preview1(world: World): {
         node = tree.createFile(found.parent, found.name);
       }
       if (node.kind === "directory") {
-        if (truncate || (rights & (1n << 6n) && !mustBeDirectory)) throw new Errno("isdir");
+        if (truncate || (mayWrite && !mustBeDirectory)) throw new Errno("isdir");
         put32(opened, add({ kind: "directory", node }));
         return;
       }

@@ -63,6 +63,13 @@ func main() {
 		files(rest[0])
 	case "directories":
 		directories(rest[0])
+	case "locked":
+		fmt.Println("read", string(must(os.ReadFile(rest[0]))))
+		_, err := os.OpenFile(rest[0], os.O_WRONLY, 0)
+		fmt.Println("refused", err != nil)
+		file := must(os.Open(rest[0]))
+		_, err = file.WriteString("x")
+		fmt.Println("refused", err != nil)
 	case "exit":
 		os.Exit(must(strconv.Atoi(rest[0])))
 	case "clocks":

@@ -33,6 +33,12 @@ fn main() -> io::Result<()> {
         }
         "files" => files(Path::new(&arguments[1]))?,
         "directories" => directories(Path::new(&arguments[1]))?,
+        "locked" => {
+            println!("read {}", fs::read_to_string(&arguments[1])?);
+            println!("refused {}", OpenOptions::new().write(true).open(&arguments[1]).is_err());
+            let mut file = File::open(&arguments[1])?;
+            println!("refused {}", file.write(b"x").is_err());
+        }
         "exit" => process::exit(arguments[1].parse().unwrap_or(70)),
         "clocks" => {
             let (before, wall) = (Instant::now(), SystemTime::now());

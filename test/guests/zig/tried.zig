@@ -43,6 +43,13 @@ pub fn main() !void {
         try files(gpa, try folderAt(arguments[2]));
     } else if (is(command, "directories")) {
         try directories(gpa, try folderAt(arguments[2]));
+    } else if (is(command, "locked")) {
+        const path = std.mem.trimLeft(u8, arguments[2], "/");
+        const cwd = std.fs.cwd();
+        try out.print("read {s}\n", .{try cwd.readFileAlloc(gpa, path, 100)});
+        try out.print("refused {}\n", .{!is(kind(cwd.openFile(path, .{ .mode = .write_only })), "none")});
+        var file = try cwd.openFile(path, .{});
+        try out.print("refused {}\n", .{!is(kind(file.write("x")), "none")});
     } else if (is(command, "exit")) {
         std.process.exit(try std.fmt.parseInt(u8, arguments[2], 10));
     } else if (is(command, "clocks")) {
