@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { openArtifactStore } from "../src/artifacts/mod.ts";
 import { createLocalDispatcher } from "../src/dispatch/mod.ts";
+import { readBundle } from "../src/document/mod.ts";
 import { createEngine } from "../src/engine/mod.ts";
 import { createTaskRunner } from "../src/task/mod.ts";
-import { parseWorkflow, runWorkflow } from "../src/workflow/mod.ts";
+import { beginRun, openJournal, runWorkflow } from "../src/workflow/mod.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const folder = mkdtempSync(join(tmpdir(), "bench-"));
@@ -29,21 +30,19 @@ const items = Array.from({ length: 10_000 }, (_, at) => at).join(",");
 const loop = `        - [{name: all, template: hello, withItems: [${items}]}]\n`;
 
 try {
+  using journal = openJournal({ folder });
   const artifacts = await openArtifactStore({ folder });
   await using runner = createTaskRunner({ engine: createEngine(), artifacts, images: new Map() });
   await using dispatcher = createLocalDispatcher({ runner });
   const measure = async (steps: string, count: number) => {
-    const { workflow, problems } = parseWorkflow("bench.yaml", head + steps);
-    if (!workflow) throw new Error(problems.map((problem) => problem.message).join("\n"));
+    const { bundle, problems } = readBundle([
+      { file: join(root, "bench.yaml"), text: head + steps },
+    ]);
+    if (!bundle) throw new Error(problems.map((problem) => problem.message).join("\n"));
     const start = performance.now();
-    const { root: node } = await runWorkflow({
-      workflow,
-      folder: root,
-      parameters: new Map(),
-      artifacts: new Map(),
-      dispatcher,
-    });
-    if (node.phase !== "Succeeded") throw new Error(node.message);
+    using claim = beginRun({ journal, bundle });
+    const { phase, message } = await runWorkflow({ claim, dispatcher });
+    if (phase !== "Succeeded") throw new Error(message);
     const tookMs = performance.now() - start;
     return { steps: count, msPerStep: tookMs / count, stepsPerSecond: (count / tookMs) * 1000 };
   };

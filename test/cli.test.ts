@@ -99,7 +99,7 @@ describe("atalanta run", () => {
         tasks:
           - {name: write, template: write}
           - {name: read, template: read, dependencies: [write], arguments: {artifacts: [{name: f, from: "{{tasks.write.outputs.artifacts.f}}"}]}}
-          - {name: fails, template: fails, dependencies: [read]}
+          - {name: fails, template: fails, dependencies: [read], when: "{{tasks.read.outputs.result}} == two"}
           - {name: never, template: fails, dependencies: [fails]}
     - name: read
       inputs: {artifacts: [{name: f, path: /in/f}]}
@@ -108,17 +108,25 @@ describe("atalanta run", () => {
       outputs: {artifacts: [{name: f, path: /out/f}]}
       wasm: {module: ${probe}, command: [write, /out/f, "{{workflow.parameters.text}}"]}
 ${leaf("fails", "command: [exit, 9]")}`);
-    const { status, stdout, stderr } = atalanta("run", file, "-p", "text=two", "--json");
+    const { status, stdout, stderr } = atalanta(
+      "run",
+      file,
+      "-p",
+      "text=two",
+      "--json",
+      "--name",
+      "graph",
+    );
     assert.equal(status, 1, stderr);
     const events = stdout
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line) as Record<string, unknown>);
     const last = (name: string) => events.findLast((event) => event["name"] === name);
-    const read = last("t.read")?.["result"] as { outputs: { result: string } };
+    const read = last("graph.read")?.["result"] as { outputs: { result: string } };
     assert.equal(read.outputs.result, "two");
-    assert.equal(last("t.fails")?.["phase"], "Failed");
-    assert.equal(last("t.never")?.["phase"], "Omitted");
+    assert.equal(last("graph.fails")?.["phase"], "Failed");
+    assert.equal(last("graph.never")?.["phase"], "Omitted");
   });
 
   test("output parameters come from files, defaults and enclosed steps; loops over mappings gather lists", () => {
@@ -143,7 +151,7 @@ ${leaf("fails", "command: [exit, 9]")}`);
           - {name: none, valueFrom: {path: /out/none, default: empty}}
       wasm: {module: ${probe}, command: [write, /out/text, "{{inputs.parameters.text}} {{inputs.parameters.mode}}"]}
 `);
-    const { status, stdout, stderr } = atalanta("run", file, "--json");
+    const { status, stdout, stderr } = atalanta("run", file, "--json", "--name", "gather");
     assert.equal(status, 0, stderr);
     const events = stdout
       .trim()
@@ -152,7 +160,7 @@ ${leaf("fails", "command: [exit, 9]")}`);
     const { parameters } = events.at(-1) as { parameters: Record<string, string> };
     assert.deepEqual(JSON.parse(parameters["all"] ?? ""), ["one-1 plain", "two-2 plain"]);
     assert.deepEqual(JSON.parse(parameters["results"] ?? ""), ["", ""]);
-    assert.ok(events.some((event) => event["name"] === "t[0].each(1:n:2,text:two)"));
+    assert.ok(events.some((event) => event["name"] === "gather[0].each(1:n:2,text:two)"));
   });
 
   test("a large file passes between steps, also where two outputs share it", () => {

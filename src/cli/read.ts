@@ -58,7 +58,7 @@ function linesOf(files: readonly SourceFile[]): SourceLine {
   };
 }
 
-export async function readText(path: string): Promise<string> {
+async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (cause) {

@@ -5,19 +5,19 @@ import type { Command } from "commander";
 import { parse } from "yaml";
 import { openArtifactStore, type ArtifactStore, type StoredArtifact } from "../artifacts/mod.ts";
 import { createLocalDispatcher } from "../dispatch/mod.ts";
+import { readBundle } from "../document/mod.ts";
 import { createEngine } from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { createTaskRunner } from "../task/mod.ts";
 import {
-  parseWorkflow,
+  beginRun,
+  openJournal,
   runWorkflow,
-  type NodeStatus,
-  type Parsed,
-  type WorkflowResult,
+  type RunNode,
+  type RunState,
 } from "../workflow/mod.ts";
 import { interrupted } from "./interrupt.ts";
-import { printFailure } from "./print.ts";
-import { readText } from "./read.ts";
+import { printReading, readSources } from "./read.ts";
 
 interface Options {
   readonly parameter: readonly string[];
@@ -52,19 +52,23 @@ export function addRun(program: Command): void {
       "\nExample:\n  atalanta run examples/words/workflow.yaml -a doc=LICENSE --output-dir out",
     )
     .action(async (file: string, options: Options) => {
-      const parsed = parseWorkflow(file, await readText(file));
-      if (!parsed.workflow) {
-        for (const problem of parsed.problems) printFailure(problem, options.json ?? false);
+      const json = options.json ?? false;
+      const sources = await readSources([file]);
+      const reading = readBundle(sources);
+      printReading(reading, sources, { json, strict: false });
+      const { bundle } = reading;
+      if (!bundle) {
         process.exitCode = 2;
         return;
       }
       const home =
         process.env["ATALANTA_HOME"] ??
         join(process.env["XDG_DATA_HOME"] ?? join(homedir(), ".local/share"), "atalanta");
+      using journal = openJournal({ folder: home });
       const artifacts = await openArtifactStore({ folder: join(home, "artifacts") });
-      const given = new Map<string, StoredArtifact>();
+      const given: Record<string, StoredArtifact> = {};
       for (const [name, path] of options.artifact.map(pair)) {
-        given.set(name, await artifacts.putPath(path));
+        given[name] = await artifacts.putPath(path);
       }
       await using runner = createTaskRunner({
         engine: createEngine({ stagingFolder: await artifacts.stagingFolder() }),
@@ -72,109 +76,97 @@ export function addRun(program: Command): void {
         images: new Map([...imagesBeside(file), ...options.image.map(pair)]),
       });
       await using dispatcher = createLocalDispatcher({ runner });
-      const started = performance.now();
-      const result = await runWorkflow({
-        workflow: parsed.workflow,
+      using claim = beginRun({
+        journal,
+        bundle,
         ...(options.name === undefined ? {} : { name: options.name }),
-        folder: dirname(resolve(file)),
-        parameters: new Map(options.parameter.map(pair)),
+        parameters: Object.fromEntries(options.parameter.map(pair)),
         artifacts: given,
+      });
+      const state = await runWorkflow({
+        claim,
         dispatcher,
         signal: interrupted,
-        onNode: (node) => report(node, options.json ?? false),
+        onChange: (nodes) => nodes.forEach((node) => report(node, json)),
+        onNotice: (message) => process.stderr.write(`note: ${message}\n`),
       });
-      const took = performance.now() - started;
-      await finish({ result, parsed, artifacts, options, took });
+      await finish(state, artifacts, options);
     });
 }
 
 /** One line when a node has ended. */
-function report(node: NodeStatus, json: boolean): void {
+function report(node: RunNode, json: boolean): void {
+  const { id, name, displayName, type, template, phase, message, startedAt, finishedAt } = node;
   if (json) {
-    const { children: _children, ...plain } = node;
-    process.stdout.write(`${JSON.stringify({ ...plain, type: "node", kind: node.type })}\n`);
-  } else if (node.finishedAt !== undefined) {
-    const mark = { Succeeded: "✔", Failed: "✖", Error: "⚠", Omitted: "○", Running: "●" }[
-      node.phase
-    ];
-    const time = `${node.finishedAt - node.startedAt} ms`;
+    const { outputs, timings } = node;
+    const shown = { id, name, displayName, template, phase, message, startedAt, finishedAt };
     process.stdout.write(
-      `${mark} ${node.name}  ${node.phase}  ${time}${node.message ? `  ${node.message}` : ""}\n`,
+      `${JSON.stringify({ ...shown, type: "node", kind: type, result: { outputs, timings } })}\n`,
     );
+  } else if (finishedAt !== undefined) {
+    const mark = { Succeeded: "✔", Failed: "✖", Error: "⚠", Omitted: "○", Skipped: "○" };
+    const sign = phase === "Pending" || phase === "Running" ? "●" : mark[phase];
+    const time = `${finishedAt - startedAt} ms`;
+    process.stdout.write(`${sign} ${name}  ${phase}  ${time}${message ? `  ${message}` : ""}\n`);
   }
 }
 
-async function finish(run: {
-  readonly result: WorkflowResult;
-  readonly parsed: Parsed;
-  readonly artifacts: ArtifactStore;
-  readonly options: Options;
-  readonly took: number;
-}): Promise<void> {
-  const { result, options, took } = run;
-  const { root, outputs } = result;
+async function finish(state: RunState, artifacts: ArtifactStore, options: Options): Promise<void> {
+  const { outputs, phase } = state;
+  const { name } = state.begin;
+  const tookMs = (state.finishedAt ?? state.startedAt) - state.startedAt;
+  const stored = outputs.artifacts.flatMap(({ name: artifactName, artifact }) =>
+    artifact.kind === "stored" ? [{ name: artifactName, artifact: artifact.artifact }] : [],
+  );
   const files: string[] = [];
   if (options.outputDir !== undefined) {
-    for (const [name, artifact] of outputs.artifacts) {
-      const path = join(options.outputDir, name);
-      await run.artifacts.exportTo(artifact, path);
+    for (const item of stored) {
+      const path = join(options.outputDir, item.name);
+      await artifacts.exportTo(item.artifact, path);
       files.push(path);
     }
   }
   if (options.json) {
-    const parameters = Object.fromEntries(outputs.parameters);
-    const artifacts = Object.fromEntries(outputs.artifacts);
     const line = {
       type: "workflow",
-      name: result.name,
-      phase: root.phase,
-      message: root.message,
-      tookMs: took,
-      parameters,
-      artifacts,
+      name,
+      phase,
+      message: state.message,
+      tookMs,
+      parameters: Object.fromEntries(outputs.parameters.map((item) => [item.name, item.value])),
+      artifacts: Object.fromEntries(stored.map((item) => [item.name, item.artifact])),
       files,
     };
     process.stdout.write(`${JSON.stringify(line)}\n`);
   } else {
-    const times = leaves(root).map((node) => node.result?.timings);
-    const sum = (key: "compileMs" | "instantiateMs" | "runMs" | "artifactsMs"): string =>
-      times.reduce((total, item) => total + (item?.[key] ?? 0), 0).toFixed(1);
-    process.stdout.write(
-      `\n${result.name}: ${root.phase} in ${took.toFixed(0)} ms, ${times.length} steps\n`,
-    );
-    process.stdout.write(
-      `time in steps: compile ${sum("compileMs")}, instantiate ${sum("instantiateMs")}, run ${sum("runMs")}, artifacts ${sum("artifactsMs")} ms\n`,
-    );
-    for (const [name, value] of outputs.parameters)
-      process.stdout.write(`parameter ${name}: ${value.slice(0, 200)}\n`);
-    for (const [name, artifact] of outputs.artifacts)
-      process.stdout.write(`artifact ${name}: ${artifact.size} bytes, ${artifact.digest}\n`);
+    process.stdout.write(`\n${name}: ${phase} in ${tookMs} ms, ${state.progress.done} steps\n`);
+    for (const item of outputs.parameters)
+      process.stdout.write(`parameter ${item.name}: ${item.value.slice(0, 200)}\n`);
+    for (const item of stored)
+      process.stdout.write(
+        `artifact ${item.name}: ${item.artifact.size} bytes, ${item.artifact.digest}\n`,
+      );
     for (const path of files) process.stdout.write(`wrote ${path}\n`);
   }
-  if (root.phase === "Succeeded") return;
+  if (phase === "Succeeded") return;
   process.exitCode = 1;
-  for (const node of leaves(root).filter(
-    (leaf) => leaf.phase === "Failed" || leaf.phase === "Error",
-  ))
-    explain(node, run.parsed);
+  for (const node of state.nodes.values()) {
+    const failed = node.phase === "Failed" || node.phase === "Error";
+    if (failed && (node.type === "Plugin" || node.type === "Pod")) explain(node, state);
+  }
 }
 
 /** What failed, where it is written, and what the guest last said. */
-function explain(node: NodeStatus, parsed: Parsed): void {
-  const at = parsed.workflow?.spec.templates.findIndex((item) => item.name === node.template) ?? 0;
-  const { file, line } = parsed.placeOf(["spec", "templates", at]);
+function explain(node: RunNode, state: RunState): void {
+  const place = state.begin.bundle.places[node.template ?? ""];
+  const where = place ? ` at ${place.file}:${place.line}` : "";
   const out = process.stderr;
   out.write(
-    `\n${node.name} (template "${node.template}" at ${file}:${line}): ${node.message ?? node.phase}\n`,
+    `\n${node.name} (template "${node.template}"${where}): ${node.message ?? node.phase}\n`,
   );
-  for (const name of node.result?.stack ?? []) out.write(`  at ${name}\n`);
-  if (node.result?.stderrTail)
-    out.write(`  stderr:\n${node.result.stderrTail.replace(/^/gm, "  | ")}\n`);
-  if (node.result?.failure?.hint) out.write(`  hint: ${node.result.failure.hint}\n`);
-}
-
-function leaves(node: NodeStatus): NodeStatus[] {
-  return node.children.length === 0 ? [node] : node.children.flatMap(leaves);
+  for (const name of node.stack ?? []) out.write(`  at ${name}\n`);
+  if (node.stderrTail) out.write(`  stderr:\n${node.stderrTail.replace(/^/gm, "  | ")}\n`);
+  if (node.failure?.hint) out.write(`  hint: ${node.failure.hint}\n`);
 }
 
 function pair(text: string): readonly [string, string] {

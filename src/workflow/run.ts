@@ -1,601 +1,433 @@
-import { randomUUID } from "node:crypto";
-import { resolve } from "node:path";
 import type { Dispatcher } from "../dispatch/mod.ts";
-import { Failure, toFailure } from "../errors/mod.ts";
-import type { ArtifactSource, StoredArtifact, Task, TaskResult } from "../task/mod.ts";
-import type { Arguments, Artifact, Scalar, Step, Template, Wasm, Workflow } from "./model.ts";
-import { substitute, type Scope } from "./substitute.ts";
+import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
+import type { TaskResult } from "../task/mod.ts";
+import type { Claim, Recorded, Requested, Summary } from "./journal/mod.ts";
+import { Outstanding } from "./outstanding.ts";
+import {
+  createPlanner,
+  type Effect,
+  type Planner,
+  type RunEvent,
+  type RunNode,
+  type RunState,
+  type Work,
+} from "./plan/mod.ts";
+import { toTask } from "./tasks.ts";
 
-/** Most items of one loop. */
-const loopItems = 100_000;
-
-type Phase = "Running" | "Succeeded" | "Failed" | "Error" | "Omitted";
-
-/** One node of the tree, in Argo's words. */
-export interface NodeStatus {
-  /** `NAME-` and the FNV-1a hash of the node's name, as Argo makes it. */
-  readonly id: string;
-  readonly name: string;
-  readonly displayName: string;
-  readonly type: "Plugin" | "Steps" | "StepGroup" | "DAG" | "TaskGroup";
-  readonly template: string;
-  phase: Phase;
-  message: string | undefined;
-  readonly startedAt: number;
-  finishedAt: number | undefined;
-  /** Of leaves that ran. */
-  result: TaskResult | undefined;
-  readonly children: NodeStatus[];
-}
-
-interface Outputs {
-  readonly result?: string;
-  readonly exitCode?: number;
-  readonly parameters: ReadonlyMap<string, string>;
-  readonly artifacts: ReadonlyMap<string, StoredArtifact>;
-}
+/** How often a run looks for requests and locks of other processes; each look costs microseconds. */
+const pollMs = 150;
+/** Tasks handed over beyond the dispatcher's capacity, so that it never runs dry. */
+const spareTasks = 4;
+const longestTimerMs = 2 ** 31 - 1;
 
 export interface RunWorkflowOptions {
-  readonly workflow: Workflow;
-  /** Default: `metadata.name`, or `metadata.generateName` with five random letters. */
-  readonly name?: string;
-  /** Folder that `module:` paths are relative to. */
-  readonly folder: string;
-  readonly parameters: ReadonlyMap<string, string>;
-  readonly artifacts: ReadonlyMap<string, StoredArtifact>;
+  /** The right to go on with the run; stays the caller's to dispose of. */
+  readonly claim: Claim;
   readonly dispatcher: Dispatcher;
+  /** Stops the guests and leaves the run as it is, to be resumed. */
   readonly signal?: AbortSignal;
-  /** Called whenever a node began or ended. */
-  readonly onNode?: (node: NodeStatus) => void;
+  /** Nodes that began, changed or ended, once that is in the journal. */
+  readonly onChange?: (nodes: readonly RunNode[], state: RunState) => void;
+  /** What a guest writes, as it comes. Without it nothing is sent while guests run. */
+  readonly onOutput?: (node: string, stream: "stdout" | "stderr", bytes: Uint8Array) => void;
+  /** Something that a person should know and that changes nothing. */
+  readonly onNotice?: (message: string) => void;
+  /** Milliseconds since 1970; default: the machine's clock. */
+  readonly now?: () => number;
 }
 
-export interface WorkflowResult {
-  readonly name: string;
-  readonly root: NodeStatus;
-  readonly outputs: Outputs;
+/**
+ * Runs a workflow from where its journal ends to its end. Every event is in the journal before anything follows from it. Rejects with
+ * `aborted` after the signal and `storage` when the journal cannot be written; the run can then be resumed, and nothing accepted is lost.
+ */
+export function runWorkflow(options: RunWorkflowOptions): Promise<RunState> {
+  return carryOn(options, () => []);
 }
 
-/** Runs a workflow to its end. Rejects when arguments are missing; what a step does is in the result. */
-export async function runWorkflow(options: RunWorkflowOptions): Promise<WorkflowResult> {
-  const { workflow } = options;
-  const name =
-    options.name ??
-    workflow.metadata?.name ??
-    `${workflow.metadata?.generateName ?? "workflow-"}${randomUUID().slice(0, 5)}`;
-  const run = new Run(options, name);
-  const entry = run.template(workflow.spec.entrypoint);
-  const globals = run.globals();
-  const inputs = entryInputs(entry, globals);
-  const { node, outputs } = await run.execute(entry, name, name, inputs, globals);
-  return { name, root: node, outputs };
+/** Like `runWorkflow`, with what a user asks of the run, decided when its state is known. With `leave` it is only written down. */
+export async function carryOn(
+  options: RunWorkflowOptions,
+  decide: (found: Replayed) => readonly Requested[],
+  leave = false,
+): Promise<RunState> {
+  const { claim } = options;
+  const found = replay(claim.recorded);
+  if (claim.recorded.count > 0) checkReplay(claim, found.planner.state);
+  const run = new Run(options, found);
+  return run.toTheEnd(decide(found), leave);
 }
 
-interface Inputs {
-  readonly parameters: ReadonlyMap<string, string>;
-  readonly artifacts: ReadonlyMap<string, ArtifactSource>;
+/** A run as its journal tells it. */
+export interface Replayed {
+  readonly planner: Planner;
+  readonly outstanding: Outstanding;
+  readonly lastAt: number;
+  /** What later runs may recall, with the time when it was made. */
+  readonly remembers: readonly Remember[];
+  /** Digest of each module that ran, by its path or image. */
+  readonly modules: Map<string, string>;
 }
 
-interface Globals {
-  readonly parameters: ReadonlyMap<string, string>;
-  readonly artifacts: ReadonlyMap<string, ArtifactSource>;
+interface Remember {
+  readonly effect: Extract<Effect, { readonly type: "remember" }>;
+  readonly at: number;
 }
 
-interface Ended {
-  readonly node: NodeStatus;
-  readonly outputs: Outputs;
+/** Folds what was recorded. Reads the events once, so a long run is never in memory twice. */
+export function replay(recorded: Recorded): Replayed {
+  const planner = createPlanner(recorded.begin);
+  const outstanding = new Outstanding();
+  const remembers: Remember[] = [];
+  const modules = new Map<string, string>();
+  let lastAt = 0;
+  for (const event of recorded.events) {
+    lastAt = event.at;
+    const work = event.type === "ended" ? outstanding.work.get(event.node) : undefined;
+    if (work && event.type === "ended") noteModule(modules, work, event.result);
+    const effects = planner.apply(event);
+    outstanding.note(event, effects);
+    for (const effect of effects) {
+      if (effect.type === "remember") remembers.push({ effect, at: event.at });
+    }
+  }
+  planner.changed();
+  return { planner, outstanding, lastAt, remembers, modules };
 }
 
-const nothing: Outputs = { parameters: new Map(), artifacts: new Map() };
+interface Running {
+  readonly work: Work;
+  readonly stop: AbortController;
+}
 
 class Run {
   readonly #options: RunWorkflowOptions;
-  readonly #name: string;
-  readonly #templates: ReadonlyMap<string, Template>;
+  readonly #claim: Claim;
+  readonly #planner: Planner;
+  readonly #outstanding: Outstanding;
+  readonly #modules: Map<string, string>;
+  readonly #now: () => number;
+  readonly #done = Promise.withResolvers<void>();
+  /** Has happened and is not in the journal yet. */
+  readonly #inbox: RunEvent[] = [];
+  /** Waits for its turn at the dispatcher, in order. */
+  readonly #ready = new Map<string, Work>();
+  readonly #running = new Set<Running>();
+  /** The latest of a node; what is left of an earlier attempt may still be stopping. */
+  readonly #latest = new Map<string, Running>();
+  #lastAt: number;
+  #scheduled: NodeJS.Immediate | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** No work begins, e.g. while another run has a lock that this one held when its process died. */
+  #heldBack = false;
+  #over = false;
 
-  constructor(options: RunWorkflowOptions, name: string) {
+  constructor(options: RunWorkflowOptions, found: Replayed) {
     this.#options = options;
-    this.#name = name;
-    this.#templates = new Map(options.workflow.spec.templates.map((item) => [item.name, item]));
+    this.#claim = options.claim;
+    this.#planner = found.planner;
+    this.#outstanding = found.outstanding;
+    this.#modules = found.modules;
+    this.#lastAt = found.lastAt;
+    this.#now = options.now ?? Date.now;
+    for (const { effect, at } of found.remembers) this.#claim.remember(effect, effect.outputs, at);
   }
 
-  template(name: string): Template {
-    const found = this.#templates.get(name);
-    if (!found) throw new Failure("workflow-invalid", `There is no template "${name}"`);
-    return found;
-  }
-
-  /** What `workflow.…` names: arguments of the document, and what the caller gave instead. */
-  globals(): Globals {
-    const asked = this.#options.workflow.spec.arguments ?? {};
-    const parameters = new Map([
-      ["workflow.name", this.#name],
-      ["workflow.uid", randomUUID()],
-    ]);
-    const artifacts = new Map<string, ArtifactSource>();
-    const all: Record<string, string> = Object.create(null);
-    known("parameter", [...this.#options.parameters.keys()], asked.parameters ?? []);
-    known("artifact", [...this.#options.artifacts.keys()], asked.artifacts ?? []);
-    for (const item of asked.parameters ?? []) {
-      const value = this.#options.parameters.get(item.name) ?? item.value ?? item.default;
-      if (value === undefined) throw notGiven("parameter", item.name, `-p ${item.name}=VALUE`);
-      checkEnum(item.name, String(value), item.enum);
-      parameters.set(`workflow.parameters.${item.name}`, String(value));
-      all[item.name] = String(value);
-    }
-    parameters.set("workflow.parameters", JSON.stringify(all));
-    for (const item of asked.artifacts ?? []) {
-      const given = this.#options.artifacts.get(item.name);
-      const source: ArtifactSource | undefined = given
-        ? { kind: "stored", artifact: given }
-        : item.raw && { kind: "raw", data: item.raw.data };
-      if (source) artifacts.set(`workflow.artifacts.${item.name}`, source);
-      else if (!item.optional) throw notGiven("artifact", item.name, `-a ${item.name}=PATH`);
-    }
-    return { parameters, artifacts };
-  }
-
-  async execute(
-    template: Template,
-    name: string,
-    displayName: string,
-    inputs: Inputs,
-    globals: Globals,
-  ): Promise<Ended> {
-    const wasm = template.wasm ?? template.plugin?.wasm;
-    const type = wasm ? "Plugin" : template.steps ? "Steps" : "DAG";
-    const node = this.#begin(name, displayName, type, template.name);
-    try {
-      const scope = new Map(globals.parameters);
-      scope.set(
-        "inputs.parameters",
-        JSON.stringify([...inputs.parameters].map(([key, value]) => ({ name: key, value }))),
-      );
-      for (const [key, value] of inputs.parameters) scope.set(`inputs.parameters.${key}`, value);
-      if (wasm) return await this.#leaf(node, template, wasm, inputs, scope);
-      const sources = new Map(globals.artifacts);
-      for (const [key, value] of inputs.artifacts) sources.set(`inputs.artifacts.${key}`, value);
-      const word = template.steps ? "steps" : "tasks";
-      const failed = template.steps
-        ? await this.#steps(node, template.steps, { scope, sources, globals, word })
-        : await this.#dag(node, template.dag?.tasks ?? [], { scope, sources, globals, word });
-      if (failed) {
-        this.#end(
-          node,
-          failed.phase === "Error" ? "Error" : "Failed",
-          `child '${failed.id}' failed`,
-        );
-        return { node, outputs: nothing };
-      }
-      const outputs = composed(template, scope, sources);
-      this.#end(node, "Succeeded");
-      return { node, outputs };
-    } catch (thrown) {
-      this.#end(node, "Error", toFailure(thrown).message);
-      return { node, outputs: nothing };
-    }
-  }
-
-  async #steps(
-    node: NodeStatus,
-    groups: readonly (readonly Step[])[],
-    place: Place,
-  ): Promise<NodeStatus | undefined> {
-    for (const [index, group] of groups.entries()) {
-      const name = `${node.name}[${index}]`;
-      const groupNode = this.#begin(name, `[${index}]`, "StepGroup", node.template);
-      node.children.push(groupNode);
-      // Groups are sequential by definition.
-      const ended = await Promise.all(
-        group.map((step) => this.#step(groupNode, `${name}.${step.name}`, step, place)),
-      );
-      const failed = ended.find((item) => item !== undefined);
-      this.#end(
-        groupNode,
-        failed ? "Failed" : "Succeeded",
-        failed && `child '${failed.id}' failed`,
-      );
-      if (failed) return failed;
-    }
-    return undefined;
-  }
-
-  async #dag(
-    node: NodeStatus,
-    tasks: readonly Step[],
-    place: Place,
-  ): Promise<NodeStatus | undefined> {
-    let failed: NodeStatus | undefined;
-    const waiting = new Map<string, Promise<boolean>>();
-    const byName = new Map(tasks.map((task) => [task.name, task]));
-    const start = (task: Step): Promise<boolean> => {
-      const known = waiting.get(task.name);
-      if (known) return known;
-      const work = (async (): Promise<boolean> => {
-        const before = (task.dependencies ?? [])
-          .map((name) => byName.get(name))
-          .filter((item) => item !== undefined);
-        const ready = await Promise.all(before.map(start));
-        if (failed || ready.includes(false)) {
-          const omitted = this.#begin(
-            `${node.name}.${task.name}`,
-            task.name,
-            "Plugin",
-            task.template,
-          );
-          node.children.push(omitted);
-          this.#end(omitted, "Omitted", "omitted: depends condition not met");
-          return false;
-        }
-        const problem = await this.#step(node, `${node.name}.${task.name}`, task, place);
-        failed ??= problem;
-        return problem === undefined;
-      })();
-      waiting.set(task.name, work);
-      return work;
-    };
-    await Promise.all(tasks.map(start));
-    return failed;
-  }
-
-  /** Runs one step or its loop, makes its outputs known, and returns the node that makes the parent fail. */
-  async #step(
-    parent: NodeStatus,
-    name: string,
-    step: Step,
-    place: Place,
-  ): Promise<NodeStatus | undefined> {
-    const template = this.template(step.template);
-    const items = loop(step, place.scope);
-    const run = async (
-      into: NodeStatus,
-      nodeName: string,
-      display: string,
-      item?: unknown,
-    ): Promise<Ended> => {
-      const scope = item === undefined ? place.scope : withItem(place.scope, item);
-      const given = bind(template, step.arguments ?? {}, {
-        parameters: scope,
-        artifacts: place.sources,
-      });
-      const running = this.execute(template, nodeName, display, given, place.globals);
-      const ended = await running;
-      into.children.push(ended.node);
-      return ended;
-    };
-    if (!items) {
-      const ended = await run(parent, name, step.name);
-      publish(place, step.name, ended);
-      return tolerated(ended.node, step);
-    }
-    const group = this.#begin(name, step.name, "TaskGroup", step.template);
-    parent.children.push(group);
-    const all = await Promise.all(
-      items.map((item, index) => {
-        const suffix = `(${index}:${shown(item)})`;
-        return run(group, `${name}${suffix}`, `${step.name}${suffix}`, item);
-      }),
-    );
-    const failed = all.map((item) => tolerated(item.node, step)).find((item) => item !== undefined);
-    this.#end(group, failed ? "Failed" : "Succeeded", failed && `child '${failed.id}' failed`);
-    if (!failed)
-      aggregate(
-        place,
-        step.name,
-        all.map((item) => item.outputs),
-      );
-    return failed && group;
-  }
-
-  async #leaf(
-    node: NodeStatus,
-    template: Template,
-    wasm: Wasm,
-    inputs: Inputs,
-    scope: Map<string, string>,
-  ): Promise<Ended> {
-    for (const item of template.inputs?.artifacts ?? [])
-      scope.set(`inputs.artifacts.${item.name}.path`, item.path ?? "");
-    for (const item of template.outputs?.artifacts ?? [])
-      scope.set(`outputs.artifacts.${item.name}.path`, item.path ?? "");
-    const asked = substitute(wasm, scope);
-    const task: Task = {
-      key: node.id,
-      program: {
-        kind: "wasm",
-        module:
-          asked.module === undefined
-            ? { image: asked.image ?? "" }
-            : { path: resolve(this.#options.folder, asked.module) },
-        arguments: [...(asked.command ?? []), ...(asked.args ?? [])].map(String),
-        limits: asked.limits ?? {},
-      },
-      environment: (asked.env ?? []).map((item) => ({
-        name: item.name,
-        value: String(item.value ?? ""),
-      })),
-      ...(asked.stdin === undefined ? {} : { stdin: asked.stdin }),
-      inputs: (template.inputs?.artifacts ?? []).map((item) => {
-        const source = inputs.artifacts.get(item.name);
-        return { name: item.name, path: item.path ?? "", ...(source ? { source } : {}) };
-      }),
-      outputs: {
-        parameters: (template.outputs?.parameters ?? []).map((item) => ({
-          name: item.name,
-          path: item.valueFrom?.path ?? "",
-          ...(item.valueFrom?.default === undefined
-            ? {}
-            : { default: String(item.valueFrom.default) }),
-        })),
-        artifacts: (template.outputs?.artifacts ?? []).map((item) => ({
-          name: item.name,
-          path: item.path ?? "",
-          optional: item.optional ?? false,
-        })),
-        result: true,
-      },
-    };
+  async toTheEnd(requests: readonly Requested[], leave: boolean): Promise<RunState> {
     const { signal } = this.#options;
-    const result = await this.#options.dispatcher.dispatch(task, signal ? { signal } : {});
-    node.result = result;
-    this.#end(node, result.phase, result.message);
-    const { outputs } = result;
-    return {
-      node,
-      outputs: {
-        ...(outputs.result === undefined ? {} : { result: outputs.result }),
-        ...(result.exitCode === undefined ? {} : { exitCode: result.exitCode }),
-        parameters: new Map(outputs.parameters.map((item) => [item.name, item.value])),
-        artifacts: new Map(outputs.artifacts.map((item) => [item.name, item.artifact])),
-      },
-    };
-  }
-
-  #begin(
-    name: string,
-    displayName: string,
-    type: NodeStatus["type"],
-    template: string,
-  ): NodeStatus {
-    const node: NodeStatus = {
-      id: name === this.#name ? name : `${this.#name}-${fnv1a(name)}`,
-      name,
-      displayName,
-      type,
-      template,
-      phase: "Running",
-      message: undefined,
-      startedAt: Date.now(),
-      finishedAt: undefined,
-      result: undefined,
-      children: [],
-    };
-    this.#options.onNode?.(node);
-    return node;
-  }
-
-  #end(node: NodeStatus, phase: Phase, message?: string): void {
-    node.phase = phase;
-    node.message = message;
-    node.finishedAt = Date.now();
-    this.#options.onNode?.(node);
-  }
-}
-
-/** Where a step stands: what it can name, and where its outputs become known. */
-interface Place {
-  readonly scope: Map<string, string>;
-  readonly sources: Map<string, ArtifactSource>;
-  readonly globals: Globals;
-  readonly word: "steps" | "tasks";
-}
-
-/** The entrypoint's inputs are the workflow's arguments of the same names. */
-function entryInputs(template: Template, globals: Globals): Inputs {
-  const parameters = new Map<string, string>();
-  const artifacts = new Map<string, ArtifactSource>();
-  for (const input of template.inputs?.parameters ?? []) {
-    const own = input.value ?? input.default;
-    const value = globals.parameters.get(`workflow.parameters.${input.name}`) ?? own;
-    if (value === undefined) throw notGiven("parameter", input.name, "spec.arguments.parameters");
-    checkEnum(input.name, String(value), input.enum);
-    parameters.set(input.name, String(value));
-  }
-  for (const input of template.inputs?.artifacts ?? []) {
-    const source = globals.artifacts.get(`workflow.artifacts.${input.name}`) ?? rawSource(input);
-    if (source) artifacts.set(input.name, source);
-    else if (!input.optional) throw notGiven("artifact", input.name, "spec.arguments.artifacts");
-  }
-  return { parameters, artifacts };
-}
-
-function rawSource(artifact: Artifact): ArtifactSource | undefined {
-  return artifact.raw && { kind: "raw", data: artifact.raw.data };
-}
-
-/** Gives a template its inputs: what the step says, else the template's own value or default. */
-function bind(
-  template: Template,
-  given: Arguments,
-  known: { readonly parameters: Scope; readonly artifacts: ReadonlyMap<string, ArtifactSource> },
-): Inputs {
-  const parameters = new Map<string, string>();
-  const artifacts = new Map<string, ArtifactSource>();
-  for (const input of template.inputs?.parameters ?? []) {
-    const said = given.parameters?.find((item) => item.name === input.name);
-    const written = said?.value ?? input.value ?? input.default;
-    if (written === undefined)
-      throw notGiven("parameter", input.name, `an argument for template "${template.name}"`);
-    const value = substitute(String(written), known.parameters);
-    checkEnum(input.name, value, input.enum);
-    parameters.set(input.name, value);
-  }
-  for (const input of template.inputs?.artifacts ?? []) {
-    const said = given.artifacts?.find((item) => item.name === input.name);
-    const source = said ? sourceOf(said, known) : rawSource(input);
-    if (source) artifacts.set(input.name, source);
-    else if (!input.optional)
-      throw notGiven("artifact", input.name, `an argument for template "${template.name}"`);
-  }
-  return { parameters, artifacts };
-}
-
-function sourceOf(
-  artifact: Artifact,
-  known: { readonly parameters: Scope; readonly artifacts: ReadonlyMap<string, ArtifactSource> },
-): ArtifactSource | undefined {
-  if (artifact.raw) {
-    return { kind: "raw", data: substitute(artifact.raw.data, known.parameters) };
-  }
-  if (artifact.from === undefined) return undefined;
-  const source = known.artifacts.get(artifact.from.replace(/^\{\{\s*|\s*\}\}$/g, ""));
-  if (!source) return undefined;
-  if (artifact.subPath === undefined || source.kind !== "stored") return source;
-  return { ...source, subPath: substitute(artifact.subPath, known.parameters) };
-}
-
-function composed(
-  template: Template,
-  scope: Scope,
-  sources: ReadonlyMap<string, ArtifactSource>,
-): Outputs {
-  const parameters = new Map<string, string>();
-  const artifacts = new Map<string, StoredArtifact>();
-  for (const item of template.outputs?.parameters ?? []) {
-    const written: Scalar =
-      item.valueFrom?.parameter ?? item.value ?? item.valueFrom?.default ?? "";
-    parameters.set(item.name, substitute(String(written), scope));
-  }
-  for (const item of template.outputs?.artifacts ?? []) {
-    const source = sourceOf(item, { parameters: scope, artifacts: sources });
-    if (source?.kind === "stored") artifacts.set(item.name, source.artifact);
-    else if (!item.optional) throw notGiven("artifact", item.name, "outputs.artifacts.from");
-  }
-  return { parameters, artifacts };
-}
-
-function publish({ scope, sources, word }: Place, step: string, { node, outputs }: Ended): void {
-  const base = `${word}.${step}`;
-  scope.set(`${base}.status`, node.phase);
-  scope.set(`${base}.id`, node.id);
-  if (outputs.result !== undefined) scope.set(`${base}.outputs.result`, outputs.result);
-  if (outputs.exitCode !== undefined) scope.set(`${base}.exitCode`, String(outputs.exitCode));
-  for (const [name, value] of outputs.parameters)
-    scope.set(`${base}.outputs.parameters.${name}`, value);
-  for (const [name, artifact] of outputs.artifacts)
-    sources.set(`${base}.outputs.artifacts.${name}`, { kind: "stored", artifact });
-}
-
-/** A loop's outputs are JSON lists in the order of its items. A result that is no JSON stays a string in it. */
-function aggregate({ scope, word }: Place, step: string, all: readonly Outputs[]): void {
-  const base = `${word}.${step}.outputs`;
-  scope.set(`${base}.result`, JSON.stringify(all.map((item) => parsed(item.result ?? ""))));
-  scope.set(
-    `${base}.parameters`,
-    JSON.stringify(all.map((item) => Object.fromEntries(item.parameters))),
-  );
-  for (const name of all[0]?.parameters.keys() ?? []) {
-    scope.set(
-      `${base}.parameters.${name}`,
-      JSON.stringify(all.map((item) => parsed(item.parameters.get(name) ?? ""))),
-    );
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-function loop(step: Step, scope: Scope): readonly unknown[] | undefined {
-  if (step.withItems) return checkedCount(step, substitute(step.withItems, scope));
-  if (step.withParam === undefined) return undefined;
-  const text = substitute(step.withParam, scope);
-  const value = parsed(text);
-  if (!Array.isArray(value)) {
-    throw new Failure(
-      "workflow-invalid",
-      `withParam of "${step.name}" is no JSON list: ${text.slice(0, 100)}`,
-      {
-        hint: 'The step before must print a list such as [1, 2] or [{"a": 1}].',
-      },
-    );
-  }
-  return checkedCount(step, value);
-}
-
-function checkedCount(step: Step, items: readonly unknown[]): readonly unknown[] {
-  if (items.length <= loopItems) return items;
-  throw new Failure(
-    "workflow-invalid",
-    `The loop of "${step.name}" has ${items.length} items; the ceiling is ${loopItems}`,
-  );
-}
-
-/** A scope over another: a loop of 10,000 items must not copy it 10,000 times. */
-function withItem(scope: Scope, item: unknown): Scope {
-  const own = new Map<string, string>();
-  own.set("item", typeof item === "string" ? item : JSON.stringify(item));
-  if (typeof item === "object" && item !== null && !Array.isArray(item)) {
-    for (const [key, value] of Object.entries(item)) {
-      own.set(`item.${key}`, typeof value === "object" ? JSON.stringify(value) : String(value));
+    const interrupt = (): void => this.#end(interrupted(this.#claim.name));
+    const poll = setInterval(() => this.#guarded(() => this.#poll()), pollMs);
+    signal?.addEventListener("abort", interrupt);
+    try {
+      // Whoever only leaves word starts nothing.
+      this.#heldBack = leave;
+      if (signal?.aborted) interrupt();
+      else this.#guarded(() => this.#begin(requests, leave));
+      if (leave) this.#end();
+      await this.#done.promise;
+      return this.#planner.state;
+    } finally {
+      signal?.removeEventListener("abort", interrupt);
+      clearInterval(poll);
+      clearTimeout(this.#timer);
+      clearImmediate(this.#scheduled);
+      await this.#stopAll();
     }
   }
-  return { get: (name) => own.get(name) ?? scope.get(name) };
-}
 
-/** Argo writes an item in a node's name as `value`, and a mapping as `a:1,b:2`. */
-function shown(item: unknown): string {
-  if (typeof item !== "object" || item === null) return String(item);
-  return Object.entries(item)
-    .toSorted(([left], [right]) => (left < right ? -1 : 1))
-    .map(
-      ([key, value]) =>
-        `${key}:${typeof value === "object" ? JSON.stringify(value) : String(value)}`,
-    )
-    .join(",");
-}
+  /** What the process before left undone is done again, the events first that change what that is. */
+  #begin(requests: readonly Requested[], leave: boolean): void {
+    const { recorded } = this.#claim;
+    const { held, asked, work } = this.#outstanding;
+    if (!leave && held.size > 0 && !this.#claim.retakeLocks(held)) {
+      this.#heldBack = true;
+      const keys = [...held.values()].flat().map(({ key }) => key);
+      this.#options.onNotice?.(`Waits for locks that another run has now: ${keys.join(", ")}`);
+    }
+    for (const [node, locks] of asked) this.#claim.askLocks(node, locks);
+    for (const item of work.values()) this.#ready.set(item.node, item);
+    if (recorded.count === 0) this.#post({ type: "begun", at: this.#time() });
+    for (const requested of requests) this.#post({ ...requested, at: this.#time() });
+    this.#answerRequests();
+    this.#wake();
+    this.#deliver();
+    for (const recall of this.#outstanding.recalls.values()) this.#recall(recall);
+    for (const [node, reason] of this.#outstanding.cancelled) this.#cancel(node, reason);
+    this.#deliver();
+    this.#takeLocks();
+    this.#start();
+  }
 
-function tolerated(node: NodeStatus, step: Step): NodeStatus | undefined {
-  if (node.phase === "Failed") return step.continueOn?.failed ? undefined : node;
-  if (node.phase === "Error") return step.continueOn?.error ? undefined : node;
-  return undefined;
-}
+  #time(): number {
+    this.#lastAt = Math.max(this.#lastAt, Math.trunc(this.#now()));
+    return this.#lastAt;
+  }
 
-function known(
-  word: string,
-  given: readonly string[],
-  asked: readonly { readonly name: string }[],
-): void {
-  for (const name of given) {
-    if (asked.some((item) => item.name === name)) continue;
-    throw new Failure("invalid-argument", `The workflow has no ${word} "${name}"`, {
-      hint:
-        asked.length === 0
-          ? `It takes no ${word}s.`
-          : `It takes: ${asked.map((item) => item.name).join(", ")}.`,
+  #post(event: RunEvent): void {
+    if (this.#over || (this.#outstanding.finished && event.type !== "retried")) return;
+    this.#inbox.push(event);
+    // All that ends in one turn of the event loop shares one transaction.
+    this.#scheduled ??= setImmediate(() => {
+      this.#scheduled = undefined;
+      this.#guarded(() => this.#deliver());
     });
   }
+
+  /** Records what has happened and then lets it have its effects, until nothing follows at once any more. */
+  #deliver(answered: readonly number[] = []): void {
+    let ids = answered;
+    while (this.#inbox.length > 0 && !this.#over) {
+      const events = this.#inbox.splice(0);
+      const effects: Effect[] = [];
+      for (const event of events) {
+        const asked = this.#planner.apply(event);
+        this.#outstanding.note(event, asked);
+        effects.push(...asked);
+      }
+      this.#claim.append(events, summaryOf(this.#planner.state), ids);
+      ids = [];
+      for (const effect of effects) this.#carryOut(effect);
+      this.#takeLocks();
+      this.#start();
+      this.#tell();
+      if (this.#outstanding.finished) this.#end();
+    }
+  }
+
+  #tell(): void {
+    const { onChange } = this.#options;
+    const ids = this.#planner.changed();
+    if (!onChange || ids.length === 0) return;
+    const { state } = this.#planner;
+    onChange(
+      ids.map((id) => state.nodes.get(id)).filter((node) => node !== undefined),
+      state,
+    );
+  }
+
+  #carryOut(effect: Effect): void {
+    switch (effect.type) {
+      case "start":
+        this.#ready.set(effect.work.node, effect.work);
+        break;
+      case "cancel":
+        this.#cancel(effect.node, effect.reason);
+        break;
+      case "wake":
+        this.#wake();
+        break;
+      case "lock":
+        this.#claim.askLocks(effect.node, effect.locks);
+        break;
+      case "unlock":
+        this.#claim.unlock(effect.node);
+        break;
+      case "recall":
+        this.#recall(effect);
+        break;
+      case "remember":
+        this.#claim.remember(effect, effect.outputs, this.#lastAt);
+        break;
+      case "finish":
+        break;
+    }
+  }
+
+  #start(): void {
+    const most = this.#options.dispatcher.capacity + spareTasks;
+    for (const [node, work] of this.#ready) {
+      if (this.#running.size >= most || this.#heldBack || this.#over) return;
+      this.#ready.delete(node);
+      const running = { work, stop: new AbortController() };
+      this.#running.add(running);
+      this.#latest.set(node, running);
+      void this.#work(running);
+    }
+  }
+
+  /** Never rejects: whatever becomes of the work is an event, or nothing when the run was left. */
+  async #work(running: Running): Promise<void> {
+    const { dispatcher, onOutput } = this.#options;
+    const { work, stop } = running;
+    const { node, attempt } = work;
+    const handedOverAt = this.#now();
+    let result: TaskResult;
+    try {
+      result = await dispatcher.dispatch(toTask(work, this.#claim.recorded.begin, handedOverAt), {
+        signal: stop.signal,
+        ...(onOutput ? { onOutput: (stream, bytes) => onOutput(node, stream, bytes) } : {}),
+      });
+    } catch (thrown) {
+      result = without(toFailure(thrown));
+    }
+    this.#running.delete(running);
+    if (this.#latest.get(node) === running) this.#latest.delete(node);
+    // What was stopped because the run is left has not ended: it begins again when the run is resumed.
+    if (this.#over) return;
+    this.#guarded(() => {
+      if (result.failure?.code === "storage") throw fullDisk(this.#claim.name, result.failure);
+      const changed = noteModule(this.#modules, work, result);
+      if (changed !== undefined) this.#options.onNotice?.(changed);
+      const startedAt = Math.trunc(handedOverAt + result.timings.queueMs);
+      this.#post({ type: "ended", at: this.#time(), node, attempt, startedAt, result });
+      this.#start();
+    });
+  }
+
+  #cancel(node: string, reason: string): void {
+    const failure = new Failure("aborted", reason);
+    const waiting = this.#ready.get(node);
+    if (waiting) {
+      this.#ready.delete(node);
+      const { attempt } = waiting;
+      const at = this.#time();
+      this.#post({ type: "ended", at, node, attempt, startedAt: at, result: without(failure) });
+    } else this.#latest.get(node)?.stop.abort(failure);
+  }
+
+  #recall({ node, cache, key, maxAgeMs }: Extract<Effect, { readonly type: "recall" }>): void {
+    const at = this.#time();
+    const outputs = this.#claim.recall({ cache, key }, maxAgeMs === undefined ? 0 : at - maxAgeMs);
+    this.#post({ type: "recalled", at, node, outputs });
+  }
+
+  #wake(): void {
+    clearTimeout(this.#timer);
+    if (this.#outstanding.wakes.size === 0) return;
+    const wait = Math.min(...this.#outstanding.wakes) - this.#now();
+    if (wait <= 0) {
+      this.#post({ type: "woke", at: this.#time() });
+      return;
+    }
+    this.#timer = setTimeout(
+      () => this.#guarded(() => this.#wake()),
+      Math.min(wait, longestTimerMs),
+    );
+  }
+
+  #poll(): void {
+    if (this.#over) return;
+    if (this.#heldBack && this.#claim.retakeLocks(this.#outstanding.held)) {
+      this.#heldBack = false;
+      this.#start();
+    }
+    if (this.#claim.changed()) this.#answerRequests();
+    this.#takeLocks();
+    this.#deliver();
+  }
+
+  #answerRequests(): void {
+    const requests = this.#claim.requests();
+    if (requests.length === 0) return;
+    for (const { requested } of requests) this.#post({ ...requested, at: this.#time() });
+    this.#deliver(requests.map(({ id }) => id));
+  }
+
+  #takeLocks(): void {
+    if (this.#outstanding.asked.size === 0 || this.#heldBack) return;
+    for (const node of this.#claim.takeLocks()) {
+      this.#post({ type: "locked", at: this.#time(), node });
+    }
+  }
+
+  /** A journal that cannot be written, or a bug, leaves the run; what is in the journal stays true. */
+  #guarded(work: () => void): void {
+    try {
+      if (!this.#over) work();
+    } catch (thrown) {
+      this.#end(toFailure(thrown));
+    }
+  }
+
+  #end(failure?: Failure): void {
+    this.#over = true;
+    if (failure) this.#done.reject(failure);
+    else this.#done.resolve();
+  }
+
+  /** Guests that still run are stopped and waited for. */
+  async #stopAll(): Promise<void> {
+    this.#over = true;
+    for (const { stop } of this.#running) stop.abort(new Failure("aborted", "The run was left"));
+    while (this.#running.size > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
 }
 
-function notGiven(word: string, name: string, how: string): Failure {
-  return new Failure("invalid-argument", `The ${word} "${name}" is not given`, {
-    hint: `Give it with ${how}.`,
+function summaryOf({ phase, message, finishedAt, suspended, progress }: RunState): Summary {
+  return {
+    phase,
+    ...(message === undefined ? {} : { message }),
+    ...(finishedAt === undefined ? {} : { finishedAt }),
+    suspended,
+    progress: { done: progress.done, total: progress.total },
+  };
+}
+
+/** The list was written from the state that the planner had then; another one now means that the planner changed its mind. */
+function checkReplay(claim: Claim, state: RunState): void {
+  const now = JSON.stringify(summaryOf(state));
+  const then = JSON.stringify(summaryOf({ ...state, ...claim.summary }));
+  if (now === then) return;
+  throw new Failure(
+    "journal-format",
+    `The journal of "${claim.name}" leads to another state than the one it was left in`,
+    { hint: "Resume it with the version of Atalanta that began it, or begin it anew." },
+  );
+}
+
+function interrupted(name: string): Failure {
+  return new Failure("aborted", `The run "${name}" was interrupted`, {
+    hint: `Go on with: atalanta resume ${name}`,
   });
 }
 
-function checkEnum(name: string, value: string, allowed: readonly Scalar[] | undefined): void {
-  if (!allowed || allowed.some((item) => String(item) === value)) return;
-  throw new Failure("invalid-argument", `The parameter "${name}" is "${value}"`, {
-    hint: `It may be: ${allowed.join(", ")}.`,
+/** Not the step's fault and true for all steps: the run is left as it is, to be resumed when there is room. */
+function fullDisk(name: string, { message, hint }: FailureRecord): Failure {
+  return new Failure("storage", `The run "${name}" cannot go on: ${message}`, {
+    hint: `${hint ?? "Make room or give write permission."} Then go on with: atalanta resume ${name}`,
   });
 }
 
-/** FNV-1a with 32 bits, as Argo hashes a node's name. */
-function fnv1a(text: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(text)) hash = Math.imul(hash ^ byte, 0x01000193);
-  return hash >>> 0;
+function without(failure: Failure): TaskResult {
+  return {
+    phase: "Error",
+    message: failure.message,
+    failure: failure.toJSON(),
+    outputs: { parameters: [], artifacts: [] },
+    timings: { queueMs: 0, pullMs: 0, compileMs: 0, instantiateMs: 0, runMs: 0, artifactsMs: 0 },
+  };
+}
+
+/** Says so when a module is not the one that ran under this name before. */
+function noteModule(
+  modules: Map<string, string>,
+  work: Work,
+  result: TaskResult,
+): string | undefined {
+  const name = "module" in work.program ? work.program.module : undefined;
+  const digest = result.moduleDigest;
+  if (name === undefined || digest === undefined) return undefined;
+  const before = modules.get(name);
+  modules.set(name, digest);
+  if (before === undefined || before === digest) return undefined;
+  return `The module "${name}" has changed since an earlier step of this run: ${before} is now ${digest}`;
 }

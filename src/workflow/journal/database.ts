@@ -106,8 +106,12 @@ export class Database {
   }
 
   #isNew(): boolean {
-    const { application_id: id } = this.get("PRAGMA application_id") ?? {};
-    const { user_version: version } = this.get("PRAGMA user_version") ?? {};
+    // In one statement, so that another process cannot make the file while it is looked at.
+    const { id, version, tables } =
+      this.get(
+        `SELECT application_id AS id, user_version AS version, (SELECT count(*) FROM sqlite_schema) AS tables
+         FROM pragma_application_id, pragma_user_version`,
+      ) ?? {};
     if (id === applicationId && version === format) return false;
     if (id === applicationId) {
       throw new Failure(
@@ -116,7 +120,6 @@ export class Database {
         { hint: "Use the version of Atalanta that wrote it, or name another data folder." },
       );
     }
-    const { tables } = this.get("SELECT count(*) AS tables FROM sqlite_schema") ?? {};
     if (id === 0 && version === 0 && tables === 0) return true;
     throw new Failure("journal-format", `The database "${this.path}" is no journal of Atalanta`, {
       hint: "Move the file away, or name another data folder.",
