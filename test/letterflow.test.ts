@@ -461,7 +461,7 @@ describe("contact_sheet (Zig)", () => {
 
   test("writes the same files each time", async () => {
     assert.deepEqual(digests(folderOf(await sheet(input))), {
-      "index.html": "19b8a743c91cde8c",
+      "index.html": "ecfa6f1737968978",
       "index.json": "6f04cd481775ed50",
     });
   });
