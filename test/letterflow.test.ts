@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { after, describe, test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { decode as decodePng } from "fast-png";
@@ -521,6 +523,55 @@ describe("what deskew and thumbnail say of a PNG that they cannot use", () => {
       assert.equal(result.exitCode, 2);
       assert.match(text(result.stderr), /is not a number from 10 to 1200/);
     }
+  });
+});
+
+describe("the workflow", () => {
+  const home = mkdtempSync(join(tmpdir(), "letterflow-"));
+  after(() => rmSync(home, { recursive: true, force: true }));
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [
+      "--no-warnings",
+      resolve(example, "../../src/cli/main.ts"),
+      "run",
+      join(example, "workflow.yaml"),
+      "-a",
+      `doc=${join(example, "letter.tiff")}`,
+      "--name",
+      "letter",
+      "--output-dir",
+      join(home, "out"),
+      "--json",
+    ],
+    { encoding: "utf8", env: { PATH: process.env["PATH"], HOME: home } },
+  );
+
+  test("runs one command from the scan to the sheet", () => {
+    assert.equal(status, 0, stderr);
+    const names = new Set(stdout.split("\n").map((line) => /"name":"([^"]*)"/.exec(line)?.[1]));
+    assert.ok(names.has("letter[0].split") && names.has("letter[3].join"), [...names].join("\n"));
+  });
+
+  test("hands out what its steps give when they are run one by one", () => {
+    for (const [name, bytes] of cleanedFiles) {
+      assert.deepEqual(readFileSync(join(home, "out/letter", name)), Buffer.from(bytes), name);
+    }
+    const html = readFileSync(join(home, "out/sheet/index.html"), "utf8");
+    for (const bytes of thumbnailFiles.values()) {
+      assert.ok(html.includes(Buffer.from(bytes).toString("base64")));
+    }
+    const index = readFileSync(join(home, "out/index"));
+    assert.deepEqual(index, readFileSync(join(home, "out/sheet/index.json")));
+    const { title, pages: listed } = JSON.parse(index.toString()) as {
+      readonly title: string;
+      readonly pages: readonly Cleaned[];
+    };
+    assert.equal(title, "letter");
+    assert.deepEqual(
+      listed.map(({ angle, specks }) => ({ angle, specks })),
+      found.map(({ angle, specks }) => ({ angle, specks })),
+    );
   });
 });
 
