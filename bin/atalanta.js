@@ -8,19 +8,39 @@ import { fileURLToPath } from "node:url";
 const main = new URL("../dist/cli/main.js", import.meta.url);
 if (Number(process.versions.node.split(".")[0]) >= 26) {
   modules.enableCompileCache?.();
-  await import(main.href);
+  try {
+    await import(main.href);
+  } catch (error) {
+    if (error?.code !== "ERR_MODULE_NOT_FOUND" || error.url !== main.href) throw error;
+    stop(`Atalanta is not built: there is no ${fileURLToPath(main)}`, "npm run build");
+  }
 } else {
-  const node = modules.createRequire(import.meta.url).resolve("node/bin/node");
+  const node = newerNode();
+  if (node !== undefined) start(node);
+}
+
+function newerNode() {
+  try {
+    return modules.createRequire(import.meta.url).resolve("node/bin/node");
+  } catch {
+    stop(`Node 26 is needed and this is ${process.version}; npm brings a newer one`, "npm ci");
+    return undefined;
+  }
+}
+
+function start(node) {
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: "inherit",
   });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
     process.on(signal, () => child.kill(signal));
-  child.on("error", (error) => {
-    console.error(`error: cannot start Node 26 at ${node}: ${error.message}. Run npm ci again.`);
-    process.exitCode = 2;
-  });
+  child.on("error", (error) => stop(`Cannot start Node 26 at ${node}: ${error.message}`, "npm ci"));
   child.on("exit", (code, signal) => {
     process.exitCode = code ?? 128 + (signal ? constants.signals[signal] : 1);
   });
+}
+
+function stop(message, command) {
+  console.error(`error: ${message}\n  hint: Run in the project's folder: ${command}`);
+  process.exitCode = 2;
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { Home, jsonLines, root } from "./cli/command.ts";
@@ -140,6 +141,28 @@ describe("atalanta", () => {
     const json = home.run(["plan", "--json", "--grpah"]);
     assert.equal(json.status, 2);
     assert.equal(jsonLines(json.stderr)[0]?.["code"], "invalid-argument");
+  });
+
+  test("without a build, bin says what to run; with an older Node and no newer one, too", (context) => {
+    const folder = join(home.folder, "package");
+    mkdirSync(join(folder, "bin"), { recursive: true });
+    writeFileSync(join(folder, "package.json"), '{"type": "module"}');
+    cpSync(join(root, "bin/atalanta.js"), join(folder, "bin/atalanta.js"));
+    const unbuilt = spawnSync(process.execPath, [join(folder, "bin/atalanta.js"), "version"]);
+    assert.equal(unbuilt.status, 2);
+    assert.match(
+      String(unbuilt.stderr),
+      /^error: Atalanta is not built: there is no .*main\.js\n {2}hint: .*: npm run build\n$/,
+    );
+    // The machine's own Node, where it is an older one.
+    const older = (process.env["PATH"] ?? "")
+      .split(":")
+      .map((path) => join(path, "node"))
+      .find((path) => /^v(2[0-5])\./.test(String(spawnSync(path, ["--version"]).stdout)));
+    if (!older) return context.skip("there is no Node from 20 to 25 here");
+    const alone = spawnSync(older, [join(folder, "bin/atalanta.js"), "version"]);
+    assert.equal(alone.status, 2);
+    assert.match(String(alone.stderr), /^error: Node 26 is needed.*\n {2}hint: .*: npm ci\n$/);
   });
 
   test("version names the version of the package, also as JSON", () => {

@@ -83,7 +83,10 @@ describe("atalanta run", () => {
 `);
     const { status, stderr } = atalanta("run", file);
     assert.equal(status, 1);
-    assert.match(stderr, /t\[0\]\.a \(template "bad" at .*\.yaml:9\): Error \(exit code 3\)/);
+    assert.match(
+      stderr,
+      /✖ t\[0\]\.a {2}Failed: .*exit code 3.*\n {2}template "bad" at .*\.yaml:9\n/,
+    );
     assert.match(stderr, /\| no paper left/);
   });
 
@@ -123,8 +126,8 @@ ${leaf("fails", "command: [exit, 9]")}`);
       .split("\n")
       .map((line) => JSON.parse(line) as Record<string, unknown>);
     const last = (name: string) => events.findLast((event) => event["name"] === name);
-    const read = last("graph.read")?.["result"] as { outputs: { result: string } };
-    assert.equal(read.outputs.result, "two");
+    const read = last("graph.read")?.["outputs"] as { result: string };
+    assert.equal(read.result, "two");
     assert.equal(last("graph.fails")?.["phase"], "Failed");
     assert.equal(last("graph.never")?.["phase"], "Omitted");
   });
@@ -157,7 +160,8 @@ ${leaf("fails", "command: [exit, 9]")}`);
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line) as Record<string, unknown>);
-    const { parameters } = events.at(-1) as { parameters: Record<string, string> };
+    const { outputs } = events.at(-1) as { outputs: { parameters: Record<string, string> } };
+    const { parameters } = outputs;
     assert.deepEqual(JSON.parse(parameters["all"] ?? ""), ["one-1 plain", "two-2 plain"]);
     assert.deepEqual(JSON.parse(parameters["results"] ?? ""), ["", ""]);
     assert.ok(events.some((event) => event["name"] === "gather[0].each(1:n:2,text:two)"));

@@ -1,43 +1,74 @@
 import type { Command } from "commander";
 
+type Add = (program: Command) => void;
+
 interface Entry {
   readonly summary: string;
   /** Loads the command's modules; what it returns adds the command to the program. */
-  readonly load: () => Promise<(program: Command) => void>;
+  readonly load: () => Promise<Add>;
 }
 
-/** Every command, in the order in which the help shows them. */
-export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>([
-  [
-    "run",
-    {
-      summary: "Run a workflow on this machine",
-      load: async () => (await import("./run.ts")).addRun,
-    },
-  ],
-  [
-    "exec",
-    {
-      summary: "Run one module in a sandbox, like a local command",
-      load: async () => (await import("./exec.ts")).addExec,
-    },
-  ],
-  [
-    "plan",
-    {
-      summary: "Show the graph of a workflow; nothing is run",
-      load: async () => (await import("./plan.ts")).addPlan,
-    },
-  ],
-  [
-    "lint",
-    {
-      summary: "Find every mistake in workflow files; nothing is run",
-      load: async () => (await import("./lint.ts")).addLint,
-    },
-  ],
-  [
-    "version",
-    { summary: "Print the version", load: async () => (await import("./version.ts")).addVersion },
-  ],
-]);
+/** Every command with its summary, in the order in which the help shows them. */
+export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
+  (
+    [
+      ["run", "Run a workflow on this machine", async () => (await import("./run.ts")).addRun],
+      [
+        "exec",
+        "Run one module in a sandbox, like a local command",
+        async () => (await import("./exec.ts")).addExec,
+      ],
+      [
+        "plan",
+        "Show the graph of a workflow; nothing is run",
+        async () => (await import("./plan.ts")).addPlan,
+      ],
+      [
+        "lint",
+        "Find every mistake in workflow files; nothing is run",
+        async () => (await import("./lint.ts")).addLint,
+      ],
+      ["list", "List runs, the newest first", async () => (await import("./list.ts")).addList],
+      [
+        "get",
+        "Show a run: its tree and its outputs",
+        async () => (await import("./get.ts")).addGet,
+      ],
+      [
+        "logs",
+        "Print what the steps of a run printed",
+        async () => (await import("./logs.ts")).addLogs,
+      ],
+      ["watch", "Show a run until it has ended", async () => (await import("./watch.ts")).addWatch],
+      ["wait", "Wait until runs have ended", async () => (await import("./wait.ts")).addWait],
+      [
+        "resume",
+        "Go on with runs that are suspended or were interrupted",
+        async () => (await import("./resume.ts")).addResume,
+      ],
+      [
+        "retry",
+        "Run the failed steps of a run once more",
+        async () => (await import("./retry.ts")).addRetry,
+      ],
+      [
+        "suspend",
+        "Let runs begin no other step",
+        async () => (await import("./stop.ts")).addSuspend,
+      ],
+      [
+        "stop",
+        "Stop runs, but let their exit handlers run",
+        async () => (await import("./stop.ts")).addStop,
+      ],
+      ["terminate", "Stop runs at once", async () => (await import("./stop.ts")).addTerminate],
+      ["delete", "Forget runs", async () => (await import("./delete.ts")).addDelete],
+      [
+        "completion",
+        "Print a script that completes words in your shell",
+        async () => (await import("./completion.ts")).addCompletion,
+      ],
+      ["version", "Print the version", async () => (await import("./version.ts")).addVersion],
+    ] as const
+  ).map(([name, summary, load]) => [name, { summary, load }]),
+);

@@ -21,7 +21,7 @@ export function addLint(program: Command): void {
       `
 Examples:
   atalanta lint examples/words/workflow.yaml
-  atalanta lint --strict --json examples/words/workflow.yaml
+  atalanta lint --strict --json examples/first/workflow.yaml
 
 Exit codes: 0 nothing is wrong, 2 there are mistakes.`,
     )

@@ -42,6 +42,9 @@ for (const [name, { summary, load }] of commands) {
   else program.command(name).description(summary);
 }
 
+// What the scripts of `completion` ask; nobody types it.
+if (asked === "complete") (await import("./complete.ts")).addComplete(program);
+
 try {
   await program.parseAsync();
 } catch (thrown) {

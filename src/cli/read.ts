@@ -58,7 +58,7 @@ function linesOf(files: readonly SourceFile[]): SourceLine {
   };
 }
 
-async function readText(path: string): Promise<string> {
+export async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (cause) {

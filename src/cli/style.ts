@@ -15,3 +15,8 @@ export function paintFor(stream: WriteStream): Paint {
   if (styleText("red", "x", { stream }) === "x") return plain;
   return (format, text) => styleText(format, text, { validateStream: false });
 }
+
+/** Whether lines on the stream can be written over. */
+export function canRedraw(stream: WriteStream): boolean {
+  return stream.isTTY && process.env["TERM"] !== "dumb";
+}

@@ -1,7 +1,8 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
 
 export const root: string = resolve(import.meta.dirname, "../..");
 const main = join(root, "src/cli/main.ts");
@@ -29,6 +30,13 @@ export class Home implements Disposable {
     return { status, stdout, stderr };
   }
 
+  /** Begins it and comes back at once. */
+  start(args: readonly string[]): Started {
+    return new Started(
+      spawn(process.execPath, [main, ...args], { cwd: root, env: this.env(), stdio: "pipe" }),
+    );
+  }
+
   /** The same on a pseudo terminal of this size: stdout and stderr are one. Undefined where util-linux's `script` is not. */
   terminal(
     args: readonly string[],
@@ -39,9 +47,15 @@ export class Home implements Disposable {
     const { error, status, stdout } = spawnSync("script", ["-qec", command, "/dev/null"], {
       cwd: root,
       encoding: "utf8",
-      env: { ...this.env(), TERM: "xterm-256color" },
+      env: { TERM: "xterm-256color", ...this.env() },
     });
     return error ? undefined : { status, screen: stdout.replaceAll("\r\n", "\n") };
+  }
+
+  /** What a bash script prints. */
+  shell(script: string): string {
+    return spawnSync("bash", ["-c", script], { cwd: root, encoding: "utf8", env: this.env() })
+      .stdout;
   }
 
   env(): Record<string, string> {
@@ -50,6 +64,34 @@ export class Home implements Disposable {
 
   [Symbol.dispose](): void {
     rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A command that goes on. */
+export class Started {
+  readonly process: ChildProcess;
+  stdout = "";
+  stderr = "";
+  readonly ended: Promise<number | null>;
+
+  constructor(child: ChildProcess) {
+    this.process = child;
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => (this.stdout += text));
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));
+    this.ended = new Promise((resolve) => child.on("close", resolve));
+  }
+
+  /** Waits until stdout matches. Throws with all that was printed when it never does. */
+  async prints(pattern: RegExp, withinMs = 20_000): Promise<void> {
+    const until = Date.now() + withinMs;
+    while (!pattern.test(this.stdout)) {
+      if (Date.now() > until || this.process.exitCode !== null) {
+        if (pattern.test(this.stdout)) return;
+        this.process.kill("SIGKILL");
+        throw new Error(`Not printed: ${pattern}\n${this.stdout}\n${this.stderr}`);
+      }
+      await setTimeout(20);
+    }
   }
 }
 

@@ -1,0 +1,73 @@
+import type { Command } from "commander";
+import type { Bundle } from "../document/mod.ts";
+import type { RunState, RunWorkflowOptions } from "../workflow/mod.ts";
+import { finish } from "./finish.ts";
+import { interrupted } from "./interrupt.ts";
+import { collect, positive } from "./options.ts";
+import { OutputLines } from "./output.ts";
+import { progressFor } from "./progress.ts";
+import { openSession, type Session } from "./session.ts";
+import { paintFor } from "./style.ts";
+
+/** Options of every command that runs steps in this process. */
+export interface RunOptions {
+  readonly image: readonly string[];
+  readonly outputDir?: string;
+  readonly maxParallel?: number;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly progress: boolean;
+  readonly log?: boolean;
+}
+
+/** Adds them to a command. */
+export function runOptions(command: Command): Command {
+  return command
+    .option("--image <reference=file>", "use a module file for an image (repeatable)", collect, [])
+    .option("--output-dir <folder>", "write the workflow's output artifacts there")
+    .option("--max-parallel <n>", "steps that run at once (default 8)", positive("--max-parallel"))
+    .option("--log", "show what the steps print, as it comes")
+    .option("--no-progress", "lines instead of a tree on a terminal")
+    .option("--quiet", "nothing but failures")
+    .option("--json", "events as one line of JSON each");
+}
+
+type How = Pick<RunWorkflowOptions, "dispatcher" | "signal" | "onChange" | "onOutput" | "onNotice">;
+
+/**
+ * Lets `work` carry a run on with a session for its steps, shows its progress, and reports its end. Without a state at the end, another
+ * process has the run and there is nothing to report.
+ */
+export async function carryOut(
+  { bundle, options }: { readonly bundle: Bundle; readonly options: RunOptions },
+  work: (session: Session, how: How) => Promise<RunState | void>,
+): Promise<void> {
+  await using session = await openSession({
+    bundle,
+    images: options.image,
+    ...(options.maxParallel === undefined ? {} : { maxParallel: options.maxParallel }),
+  });
+  const state = await shown(session, options, work);
+  if (state) await finish(state, { artifacts: session.artifacts, ...options });
+}
+
+/** The progress ends, and leaves its last picture, before anything else is printed. */
+async function shown(
+  session: Session,
+  options: RunOptions,
+  work: (session: Session, how: How) => Promise<RunState | void>,
+): Promise<RunState | void> {
+  using progress = progressFor(options);
+  const how = { json: options.json ?? false, paint: paintFor(process.stdout) };
+  const output = options.log ? new OutputLines(progress, how) : undefined;
+  return await work(session, {
+    dispatcher: session.dispatcher,
+    signal: interrupted,
+    onChange: (nodes, state) => {
+      output?.update(nodes, state.begin.name);
+      progress.update(nodes, state);
+    },
+    onNotice: (message) => progress.say(how.json ? message : `note: ${message}`),
+    ...(output ? { onOutput: (node, stream, bytes) => output.write(node, stream, bytes) } : {}),
+  });
+}

@@ -1,0 +1,33 @@
+import { Failure } from "../errors/mod.ts";
+
+/** For options that may be given again. */
+export function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
+/** `NAME=VALUE` of an option. */
+export function pair(option: string, text: string): readonly [string, string] {
+  const at = text.indexOf("=");
+  if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+  throw new Failure("invalid-argument", `${option} "${text}" has no name`, {
+    hint: `Write ${option} NAME=VALUE.`,
+  });
+}
+
+/** A whole number from 1 on. */
+export function positive(option: string): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (Number.isSafeInteger(value) && value >= 1) return value;
+    throw new Failure("invalid-argument", `${option} "${text}" is no whole number above zero`);
+  };
+}
+
+/** A whole number from 0 on. */
+export function nonNegative(option: string): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (Number.isSafeInteger(value) && value >= 0) return value;
+    throw new Failure("invalid-argument", `${option} "${text}" is no whole number`);
+  };
+}

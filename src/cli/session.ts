@@ -1,0 +1,63 @@
+import { join } from "node:path";
+import { openArtifactStore, type ArtifactStore } from "../artifacts/mod.ts";
+import { createLocalDispatcher, type Dispatcher } from "../dispatch/mod.ts";
+import type { Bundle } from "../document/mod.ts";
+import { createEngine } from "../engine/mod.ts";
+import { createTaskRunner, type ContainerRunner } from "../task/mod.ts";
+import { readConfiguration } from "./configuration.ts";
+import { detectRuntime, needsContainers } from "./containers.ts";
+import { homeFolder } from "./home.ts";
+import { pair } from "./options.ts";
+
+/** What this process runs steps with. */
+export interface Session extends AsyncDisposable {
+  readonly artifacts: ArtifactStore;
+  readonly dispatcher: Dispatcher;
+}
+
+/**
+ * Makes ready what the steps of a workflow need: modules for its images, threads, and a container runtime where it has container steps.
+ * Throws before anything has begun when one of them is not here.
+ */
+export async function openSession(options: {
+  readonly bundle: Bundle;
+  /** `REFERENCE=FILE`, each; before what `atalanta.yaml` says. */
+  readonly images: readonly string[];
+  /** Steps that run at once; default 8, on as many threads as there are processors. */
+  readonly maxParallel?: number;
+}): Promise<Session> {
+  const { bundle, maxParallel } = options;
+  const configuration = await readConfiguration(bundle.folder);
+  const images = new Map([
+    ...configuration.images,
+    ...options.images.map((text) => pair("--image", text)),
+  ]);
+  await using stack = new AsyncDisposableStack();
+  const containers = (await needsContainers(bundle))
+    ? stack.use(await containerRunner())
+    : undefined;
+  const artifacts = await openArtifactStore({ folder: join(homeFolder(), "artifacts") });
+  const runner = stack.use(
+    createTaskRunner({
+      engine: createEngine(),
+      artifacts,
+      images,
+      ...(containers ? { containers } : {}),
+    }),
+  );
+  const dispatcher = stack.use(
+    createLocalDispatcher({
+      runner,
+      ...(maxParallel === undefined ? {} : { capacity: maxParallel }),
+    }),
+  );
+  const kept = stack.move();
+  return { artifacts, dispatcher, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+async function containerRunner(): Promise<ContainerRunner & AsyncDisposable> {
+  const runtime = await detectRuntime();
+  const { createContainerRunner, noContainerRuntime } = await import("../container/mod.ts");
+  if ("missing" in runtime) throw noContainerRuntime(runtime);
+  return createContainerRunner({ runtime });
+}
