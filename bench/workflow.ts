@@ -65,7 +65,7 @@ async function measure(
   const folder = mkdtempSync(join(tmpdir(), "bench-"));
   try {
     using journal = openJournal({ folder, durability });
-    const artifacts = await openArtifactStore({ folder: join(folder, "artifacts") });
+    const artifacts = await openArtifactStore({ folder: join(folder, "artifacts"), durability });
     await using runner = createTaskRunner({
       engine: createEngine({ stagingFolder: await artifacts.stagingFolder() }),
       artifacts,
