@@ -101,6 +101,26 @@ describe("the live tree", () => {
     assert.ok(shown.screen.lastIndexOf("\u001b[?25h") > shown.screen.lastIndexOf("\u001b[?25l"));
   });
 
+  test("keeps to a window that becomes narrower: no line is longer", (context) => {
+    const shown = home.resized(["run", wide(), "--name", "narrow"], { from: 70, to: 32 });
+    if (shown === undefined) return context.skip("python3 is not here: resizing is NOT tested");
+    const [before = "", after = ""] = shown.split("\u001b[9z");
+    // oxlint-disable-next-line no-control-regex -- the language of terminals
+    const plain = (text: string): string => text.replace(/\u001b\[\??[\d;]*[A-Za-z]/g, "");
+    assert.ok(
+      plain(before)
+        .split("\n")
+        .some((line) => line.length > 0),
+    );
+    // The first picture after it may have been on its way already.
+    const drawn = after.split("\u001b[J").slice(2);
+    assert.ok(drawn.length > 3, shown);
+    for (const picture of drawn.slice(0, -1)) {
+      for (const line of plain(picture).split("\n")) assert.ok(line.length < 32, line);
+    }
+    assert.match(plain(after), /✔ narrow: Succeeded/);
+  });
+
   test("is lines on a dumb terminal and with --no-progress, and has no colours with NO_COLOR", (context) => {
     for (const [name, value, args] of [
       ["TERM", "dumb", []],

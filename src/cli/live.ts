@@ -2,6 +2,7 @@ import type { WriteStream } from "node:tty";
 import type { RunNode, RunState } from "../workflow/mod.ts";
 import { duration } from "./format.ts";
 import { NodeTree, type Row } from "./nodetree.ts";
+import { interrupted } from "./interrupt.ts";
 import { mark, rowMessage, rowName, rowTime } from "./phase.ts";
 import type { Paint } from "./style.ts";
 import { cut, width } from "./text.ts";
@@ -42,8 +43,9 @@ export class LiveTree implements Progress {
     this.#timer = setInterval(() => this.#draw(this.#frame()), frameMs);
     this.#timer.unref();
     out.on("resize", this.#onResize);
-    // Also when the process is ended by a second Ctrl-C or a bug.
+    // Also when a bug ends the process, and before a second Ctrl-C can.
     process.once("exit", this.#onExit);
+    interrupted.addEventListener("abort", this.#onExit);
     out.write(hideCursor);
   }
 
@@ -64,6 +66,7 @@ export class LiveTree implements Progress {
     clearInterval(this.#timer);
     this.#out.off("resize", this.#onResize);
     process.off("exit", this.#onExit);
+    interrupted.removeEventListener("abort", this.#onExit);
     this.#erase();
     const rows = this.#tree.rows();
     const lines = this.#lines(rows.slice(0, finalRows));
@@ -81,9 +84,13 @@ export class LiveTree implements Progress {
 
   #lines(rows: readonly (Row | Gap)[]): string[] {
     const now = Date.now();
-    const names = rows.map((row) => (row.kind === "gap" ? "" : rowName(row, this.#paint)));
-    const nameWidth = Math.min(60, Math.max(0, ...names.map(width)));
     const columns = this.#out.columns || 80;
+    // An item of a loop can be a whole object, and all of it is in the name.
+    const most = Math.max(20, Math.min(60, columns >> 1));
+    const names = rows.map((row) =>
+      row.kind === "gap" ? "" : cut(rowName(row, this.#paint), most),
+    );
+    const nameWidth = Math.max(0, ...names.map(width));
     return rows.map((row, at) => {
       if (row.kind === "gap") {
         return cut(this.#paint("dim", `   … ${row.rows} more`), columns - 1);

@@ -45,12 +45,14 @@ for (const [name, { summary, load }] of commands) {
 // What the scripts of `completion` ask; nobody types it.
 if (asked === "complete") (await import("./complete.ts")).addComplete(program);
 
+const notTheInput = new Set(["internal", "aborted", "storage", "runner-lost"]);
 try {
   await program.parseAsync();
 } catch (thrown) {
   if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : 2;
   else {
-    printFailure(toFailure(thrown), json);
-    process.exitCode = 2;
+    const failure = toFailure(thrown);
+    printFailure(failure, json);
+    process.exitCode = notTheInput.has(failure.code) ? 1 : 2;
   }
 }

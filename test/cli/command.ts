@@ -52,6 +52,41 @@ export class Home implements Disposable {
     return error ? undefined : { status, screen: stdout.replaceAll("\r\n", "\n") };
   }
 
+  /** The same on a terminal whose window becomes narrower while the command runs. Undefined where python3 is not. */
+  resized(
+    args: readonly string[],
+    { from, to }: { readonly from: number; readonly to: number },
+  ): string | undefined {
+    const script = `
+import fcntl, os, pty, select, struct, sys, termios, time
+def size(columns): fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+pid, fd = pty.fork()
+if pid == 0:
+    time.sleep(0.1)
+    os.execv(sys.argv[3], sys.argv[3:])
+size(int(sys.argv[1]))
+out, narrow = b"", False
+while True:
+    try: piece = os.read(fd, 65536)
+    except OSError: break
+    if not piece: break
+    out += piece
+    if not narrow and out.count(b"\x1b[J") >= 4:
+        narrow = True
+        size(int(sys.argv[2]))
+        out += b"\x1b[9z"
+sys.stdout.buffer.write(out)
+os.waitpid(pid, 0)
+`;
+    const words = [String(from), String(to), process.execPath, main, ...args];
+    const { error, stdout } = spawnSync("python3", ["-c", script, ...words], {
+      cwd: root,
+      encoding: "utf8",
+      env: { TERM: "xterm-256color", ...this.env() },
+    });
+    return error ? undefined : stdout.replaceAll("\r\n", "\n");
+  }
+
   /** What a bash script prints. */
   shell(script: string): string {
     return spawnSync("bash", ["-c", script], { cwd: root, encoding: "utf8", env: this.env() })
