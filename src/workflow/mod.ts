@@ -5,6 +5,7 @@ export {
   type Claim,
   type Journal,
   type JournalOptions,
+  type Requested,
   type RunSummary,
 } from "./journal/mod.ts";
 export type {

@@ -2,6 +2,7 @@ import type { Arguments } from "../../document/mod.ts";
 import { Failure, toFailure } from "../../errors/mod.ts";
 import { frame, type Frame } from "./frame.ts";
 import { inputsOf } from "./inputs.ts";
+import { watchTimeout } from "./leaves.ts";
 import { askLocks, locksOf } from "./locks.ts";
 import { askMemory, memoryOf } from "./memoize.ts";
 import { TemplateNames, type Names } from "./names.ts";
@@ -37,8 +38,8 @@ export interface Call {
 
 /** Begins a use of a template. Whatever goes wrong becomes the end of its node. */
 export function call(plan: Plan, asked: Call): PlanNode {
-  const kept = plan.find(asked.name);
-  if (kept?.ended) return keep(plan, asked, kept);
+  const kept = plan.kept(asked.name);
+  if (kept) return keep(plan, asked, kept);
   const { site, from, name } = asked;
   try {
     if (asked.depth >= depthCeiling) {
@@ -52,7 +53,8 @@ export function call(plan: Plan, asked: Call): PlanNode {
       site.step?.inline ? from : plan.globals, // an inline template knows what its step knows
       used,
       { name, id: plan.id(name) },
-      word && { word, name: site.name },
+      // As in Argo, which calls the entrypoint and hooks as steps without a name.
+      word ? { word, name: site.name } : { word: "steps", name: "" },
     );
     names.inputs = inputsOf(plan, used, { arguments: asked.arguments, from, names, seed: name });
     return begin(plan, asked, used, names);
@@ -69,7 +71,7 @@ export function unplanned(plan: Plan, asked: Call, phase: Phase, message?: strin
   const node = plan.make({
     name,
     type: "Skipped",
-    used: undefined,
+    used: plainly(plan, asked.site),
     bound,
     exit,
     hooked,
@@ -77,6 +79,15 @@ export function unplanned(plan: Plan, asked: Call, phase: Phase, message?: strin
   });
   if (phase !== "Error") plan.end(node, phase, message);
   return node;
+}
+
+/** The template of a call that does not use it, unless its name has tags. */
+export function plainly(plan: Plan, site: Site): Used | undefined {
+  try {
+    return plan.templates.resolve(site, (text) => text);
+  } catch {
+    return undefined;
+  }
 }
 
 function begin(plan: Plan, asked: Call, used: Used, names: TemplateNames): PlanNode {
@@ -104,6 +115,7 @@ function begin(plan: Plan, asked: Call, used: Used, names: TemplateNames): PlanN
   try {
     const locks = locksOf(plan, node, used, names);
     const memory = memoryOf(plan, node, used, names);
+    if (used.kind === "leaf" && !retried) watchTimeout(plan, node);
     if (locks) askLocks(plan, node, locks, () => recall(plan, node, memory));
     else recall(plan, node, memory);
   } catch (thrown) {
@@ -129,7 +141,7 @@ function enterTemplate(plan: Plan, node: PlanNode): void {
 }
 
 /** A node that a taking up left as it was: its parent hears of its end once more. */
-function keep(plan: Plan, asked: Call, node: PlanNode): PlanNode {
+export function keep(plan: Plan, asked: Call, node: PlanNode): PlanNode {
   node.frame = { ...frameOf(asked, asked.from), left: true };
   plan.later(() => plan.rules.ended(plan, node));
   return node;

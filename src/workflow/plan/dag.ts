@@ -1,9 +1,10 @@
 import { toFailure } from "../../errors/mod.ts";
 import type { TaskResult } from "../../expression/mod.ts";
-import { unplanned, type Call } from "./call.ts";
+import { keep, plainly, unplanned, type Call } from "./call.ts";
 import { frame } from "./frame.ts";
 import { isLoop, itemsOf } from "./loops.ts";
 import { isForgiven, MemberNames, rounds, single, type Enlisting, type Member } from "./members.ts";
+import { joined } from "./name.ts";
 import type { PlanNode } from "./node.ts";
 import { orderOf, type Order } from "./order.ts";
 import { composed, exportGlobals } from "./outputs.ts";
@@ -63,7 +64,7 @@ export function enterDag(plan: Plan, node: PlanNode): void {
 function ready(plan: Plan, node: PlanNode, body: DagBody, task: number): void {
   const site = body.order.sites[task];
   if (!site || node.ended) return;
-  const name = `${node.name}.${site.name}`;
+  const name = joined(node.name, ".", site.name);
   const member: Member = { site, owner: undefined, rounds: undefined, lists: undefined };
   body.members.set(site.name, member);
   const names = new MemberNames(
@@ -87,8 +88,6 @@ function ready(plan: Plan, node: PlanNode, body: DagBody, task: number): void {
   };
   const runs = body.order.runs(task, (other, result) => hasEnded(body, other, result));
   if (!runs) {
-    const kept = plan.find(name);
-    if (kept?.ended) kept.reset(plan.now);
     member.owner = unplanned(plan, asked, "Omitted", "omitted: depends condition not met");
     return;
   }
@@ -120,7 +119,12 @@ function close(body: DagBody): void {
 
 function loop(plan: Plan, node: PlanNode, body: DagBody, given: Enlisting, asked: Call): void {
   const { member, name, names, depth } = given;
-  const kept = plan.find(name);
+  const kept = plan.kept(name);
+  if (kept) {
+    member.owner = keep(plan, asked, kept);
+    if (kept.type === "TaskGroup") member.rounds = roundsBelow(plan, kept, name);
+    return;
+  }
   try {
     const items = itemsOf(plan, member.site.step, names, name);
     if (items.length === 0) {
@@ -133,16 +137,10 @@ function loop(plan: Plan, node: PlanNode, body: DagBody, given: Enlisting, asked
       failed: undefined,
       abandoned: false,
     };
-    if (kept?.ended) {
-      // Left as it is by a taking up: its rounds are not begun again.
-      keepGroup(plan, node, kept, member, given);
-      return;
-    }
-    const used = known(plan, asked);
     const groupNode = plan.make({
       name,
       type: "TaskGroup",
-      used,
+      used: plainly(plan, asked.site),
       bound: node,
       exit: node.exit,
       hooked: false,
@@ -165,31 +163,6 @@ function loop(plan: Plan, node: PlanNode, body: DagBody, given: Enlisting, asked
     const failed = unplanned(plan, asked, "Error");
     member.owner = failed;
     plan.fail(failed, toFailure(thrown));
-  }
-}
-
-function keepGroup(
-  plan: Plan,
-  node: PlanNode,
-  kept: PlanNode,
-  member: Member,
-  given: Enlisting,
-): void {
-  const { names, name, depth } = given;
-  member.owner = kept;
-  member.rounds = roundsBelow(plan, kept, name);
-  kept.frame = frame({ into: node, site: member.site, from: names, names, depth });
-  kept.frame.left = true;
-  plan.later(() => plan.rules.ended(plan, kept));
-}
-
-/** The template of all rounds, when it is the same for all. */
-function known(plan: Plan, asked: Call): PlanNode["used"] {
-  try {
-    return plan.templates.resolve(asked.site, (text) => text);
-  } catch {
-    // Rounds whose template has tags say themselves what is wrong with it.
-    return undefined;
   }
 }
 

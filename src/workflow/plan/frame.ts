@@ -36,6 +36,8 @@ export interface Frame {
   /** Where it counts as a running child. */
   door: Door | undefined;
   locks: readonly Lock[] | undefined;
+  /** When a leaf must have ended, with what is said then. */
+  deadline: { readonly at: number; readonly message: string } | undefined;
   memory: { readonly cache: string; readonly key: string; readonly maxAgeMs?: number } | undefined;
   /** Hooks that have not ended. */
   hooks: number;
@@ -56,6 +58,7 @@ export function frame(
     body: given.body,
     door: undefined,
     locks: undefined,
+    deadline: undefined,
     memory: undefined,
     hooks: 0,
     left: false,

@@ -21,13 +21,16 @@ const noParameters: NodeInputs["parameters"] = [];
 const noArtifacts: NodeInputs["artifacts"] = [];
 const nothing: NodeInputs = { parameters: noParameters, artifacts: noArtifacts };
 
-/** Gives a template its inputs: the argument of the name, else the template's own value or default. */
+/**
+ * Gives a template its inputs: the argument of the name, else the template's own value or default. As in Argo an `enum` binds what a user
+ * gives, not what a step has made.
+ */
 export function inputsOf(plan: Plan, used: Used, given: Given): NodeInputs {
   const { inputs } = used.template;
   if (!inputs) return nothing;
   const parameters = inputs.parameters?.map((item) => ({
     name: item.name,
-    value: checked(item, parameter(plan, item, given)),
+    value: parameter(plan, item, given),
   }));
   const artifacts = inputs.artifacts?.flatMap((item) => {
     const source = artifact(plan, item, given);

@@ -55,7 +55,8 @@ export function itemLabel(item: Item): string {
 }
 
 function label(item: Item): string {
-  if (typeof item === "string") return item;
+  // Argo shows the text of the JSON, without its quotes.
+  if (typeof item === "string") return JSON.stringify(item).slice(1, -1);
   // As Go prints a list.
   if (Array.isArray(item)) return `[${item.map((part) => label(part)).join(" ")}]`;
   const fields = itemFields(item);

@@ -14,26 +14,25 @@ import type { NodeOutputs, RunEvent, Work } from "./types.ts";
 
 export interface LeafBody {
   readonly kind: "leaf";
-  /** Whether it counts among the leaves of the run, running or waiting for its turn. */
-  asked: boolean;
   /** Taking up in which its work began. */
   begun: number | undefined;
-  /** When it must have ended, with what is said then. */
-  deadline: { readonly at: number; readonly message: string } | undefined;
+}
+
+/** A leaf's `timeout` counts from when there is a node, whatever that waits for. */
+export function watchTimeout(plan: Plan, node: PlanNode): void {
+  const { frame, used } = node;
+  const timeout = used?.template.timeout;
+  if (!frame || timeout === undefined) return;
+  const length = fill(plan, timeout, frame.names, `${node.name}/timeout`);
+  setDeadline(plan, node, node.startedAt + parseDurationMs(length), "timeout");
 }
 
 /** A leaf has been let in: it starts when the run has room for one more. */
 export function enterLeaf(plan: Plan, node: PlanNode): void {
-  const { frame, used } = node;
-  if (!frame || !used) return;
-  const body: LeafBody = { kind: "leaf", asked: false, begun: undefined, deadline: undefined };
-  frame.body = body;
-  const { timeout } = used.template;
-  if (timeout !== undefined) {
-    const length = fill(plan, timeout, frame.names, `${node.name}/timeout`);
-    setDeadline(plan, node, body, node.startedAt + parseDurationMs(length), "timeout");
-  }
-  body.asked = true;
+  if (!node.frame) return;
+  const body: LeafBody = { kind: "leaf", begun: undefined };
+  node.frame.body = body;
+  watchTimeout(plan, node);
   plan.leaves.ask(node, (leaf) => startLeaf(plan, leaf));
 }
 
@@ -60,10 +59,10 @@ export function startLeaf(plan: Plan, node: PlanNode): void {
           hint: "Write a number of seconds above zero.",
         });
       }
-      setDeadline(plan, node, body, at, podDeadline);
+      setDeadline(plan, node, at, podDeadline);
     }
     const lastAt = attemptsDeadline(node);
-    if (lastAt !== undefined) setDeadline(plan, node, body, lastAt, podDeadline);
+    if (lastAt !== undefined) setDeadline(plan, node, lastAt, podDeadline);
     const work = workOf(plan, node, used.template, frame.names);
     body.begun = plan.attempt;
     plan.begun += 1;
@@ -83,29 +82,23 @@ export function stopMessage(plan: Plan, node: PlanNode): string {
     : `Stopped with strategy '${plan.shutdown}'`;
 }
 
-function setDeadline(
-  plan: Plan,
-  node: PlanNode,
-  body: LeafBody,
-  at: number,
-  message: string,
-): void {
-  if (body.deadline && body.deadline.at <= at) return;
-  body.deadline = { at, message };
+function setDeadline(plan: Plan, node: PlanNode, at: number, message: string): void {
+  const { frame } = node;
+  if (!frame || (frame.deadline && frame.deadline.at <= at)) return;
+  frame.deadline = { at, message };
   plan.timers.set(at, "deadline", node);
 }
 
 /** A leaf whose time is over. */
 export function leafDeadline(plan: Plan, node: PlanNode): void {
-  const body = node.frame?.body;
-  if (node.ended || body?.kind !== "leaf" || !body.deadline) return;
-  if (body.deadline.at <= plan.now) stopLeaf(plan, node, body.deadline.message);
+  const deadline = node.frame?.deadline;
+  if (!node.ended && deadline && deadline.at <= plan.now) stopLeaf(plan, node, deadline.message);
 }
 
 /** Ends a leaf from this side: its work, if it began, is called off. */
 export function stopLeaf(plan: Plan, node: PlanNode, message: string): void {
   const body = node.frame?.body;
-  if (body?.kind === "leaf" && body.begun !== undefined) {
+  if (body?.kind === "leaf" && body.begun !== undefined && plan.reported !== node.id) {
     plan.effects.push({ type: "cancel", node: node.id, reason: message });
   }
   plan.end(node, "Failed", message);
@@ -124,10 +117,9 @@ function workOf(plan: Plan, node: PlanNode, template: Template, names: Names): W
   const program = env
     ? { ...rest, env: env.map((item) => environment(plan, template, item)) }
     : rest;
-  const deadlines = [
-    node.frame?.body?.kind === "leaf" ? node.frame.body.deadline?.at : undefined,
-    node.exit ? undefined : plan.deadlineAt,
-  ].filter((at) => at !== undefined);
+  const deadlines = [node.frame?.deadline?.at, node.exit ? undefined : plan.deadlineAt].filter(
+    (at) => at !== undefined,
+  );
   return {
     node: node.id,
     nodeName: node.name,
@@ -226,8 +218,10 @@ export function leafEnded(plan: Plan, event: Extract<RunEvent, { readonly type: 
   const { result } = event;
   node.startedAt = event.startedAt;
   node.log = result.log;
-  const { stderrTail, stack, failure, timings, memoryBytes } = result;
-  node.note({ stderrTail, stack, failure, timings, memoryBytes });
+  node.timings = result.timings;
+  node.memoryBytes = result.memoryBytes;
+  const { stderrTail, stack, failure } = result;
+  if (stderrTail !== undefined || stack || failure) node.note({ stderrTail, stack, failure });
   try {
     node.outputs = outputsFrom(plan, node, result);
     exportGlobals(plan, node);
@@ -244,18 +238,25 @@ const noArtifacts: NodeOutputs["artifacts"] = [];
 function outputsFrom(plan: Plan, node: PlanNode, result: TaskResult): NodeOutputs {
   const { outputs, exitCode } = result;
   const declared = node.used?.template.outputs?.parameters ?? [];
-  const made: NodeOutputs = {
-    ...(outputs.result === undefined ? {} : { result: outputs.result }),
-    ...(exitCode === undefined ? {} : { exitCode }),
-    parameters: outputs.parameters.length === 0 ? noParameters : outputs.parameters,
-    artifacts:
-      outputs.artifacts.length === 0
-        ? noArtifacts
-        : outputs.artifacts.map(({ name, artifact }) => ({
-            name,
-            artifact: { kind: "stored", artifact },
-          })),
-  };
+  const parameters = outputs.parameters.length === 0 ? noParameters : outputs.parameters;
+  const artifacts: NodeOutputs["artifacts"] =
+    outputs.artifacts.length === 0
+      ? noArtifacts
+      : outputs.artifacts.map(({ name, artifact }) => ({
+          name,
+          artifact: { kind: "stored", artifact },
+        }));
+  // Literals, because objects put together from others are larger.
+  const made: NodeOutputs =
+    exitCode === undefined
+      ? {
+          ...(outputs.result === undefined ? {} : { result: outputs.result }),
+          parameters,
+          artifacts,
+        }
+      : outputs.result === undefined
+        ? { exitCode, parameters, artifacts }
+        : { result: outputs.result, exitCode, parameters, artifacts };
   for (const item of made.parameters) {
     const about = declared.find((known) => known.name === item.name);
     if (about) checked(about, item.value);

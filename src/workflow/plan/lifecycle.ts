@@ -170,6 +170,7 @@ export function finish(plan: Plan, phase: Phase, message: string | undefined): v
   plan.finishedAt = plan.now;
   plan.deadlineAt = undefined;
   plan.timers.clear();
+  plan.forget();
   if (plan.locks) {
     plan.locks = undefined;
     plan.waits.delete("");

@@ -3,6 +3,7 @@ import { evaluateCondition } from "../../expression/mod.ts";
 import { Failure, toFailure } from "../../errors/mod.ts";
 import { itemLabel, parseJson, type Item } from "./items.ts";
 import { sprintf } from "./format.ts";
+import { joined } from "./name.ts";
 import type { Names } from "./names.ts";
 import type { Plan } from "./plan.ts";
 import { fill } from "./text.ts";
@@ -96,5 +97,5 @@ function whole(name: string, field: string, value: string | number | boolean): n
 
 /** The name of one round: `NAME(INDEX:ITEM)`. */
 export function roundName(name: string, index: number, item: Item): string {
-  return `${name}(${index}:${itemLabel(item)})`;
+  return joined(name, "(", index, ":", itemLabel(item), ")");
 }

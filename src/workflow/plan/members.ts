@@ -1,8 +1,8 @@
 import type { Step } from "../../document/mod.ts";
 import { evaluateCondition } from "../../expression/mod.ts";
-import { Failure, toFailure } from "../../errors/mod.ts";
+import { toFailure } from "../../errors/mod.ts";
 import type { ArtifactSource } from "../../task/mod.ts";
-import { call, unplanned, type Call } from "./call.ts";
+import { call, plainly, unplanned, type Call } from "./call.ts";
 import { rfc3339 } from "./format.ts";
 import type { Item } from "./items.ts";
 import { roundName } from "./loops.ts";
@@ -98,7 +98,7 @@ function beginMember(plan: Plan, given: Enlisting, name: string, names: Names): 
     exit: bound.exit,
     hooked: false,
   };
-  if (step.when === undefined || plan.find(name)?.ended) return call(plan, asked);
+  if (step.when === undefined || plan.kept(name)) return call(plan, asked);
   let text: string;
   let wanted: boolean;
   try {
@@ -255,17 +255,13 @@ function isLeftOut(node: PlanNode): boolean {
 
 /** What an output parameter of a step that did not run is: its default, or nothing at all. */
 function declaredDefault(plan: Plan, site: Site, wanted: string): string | null | undefined {
-  try {
-    const used = plan.templates.resolve(site, (text) => text);
-    const declared = used.template.outputs?.parameters?.find((item) => item.name === wanted);
-    if (!declared) return undefined;
-    const otherwise = declared.valueFrom?.default;
-    return otherwise === undefined ? null : String(otherwise);
-  } catch (thrown) {
-    // Its template has tags that are known only when it runs.
-    if (thrown instanceof Failure) return null;
-    throw thrown;
-  }
+  const used = plainly(plan, site);
+  // Its template has tags that are known only when it runs.
+  if (!used) return null;
+  const declared = used.template.outputs?.parameters?.find((item) => item.name === wanted);
+  if (!declared) return undefined;
+  const otherwise = declared.valueFrom?.default;
+  return otherwise === undefined ? null : String(otherwise);
 }
 
 /** Around a hook: the names of its step's place, with the step itself whether it is done or not. */

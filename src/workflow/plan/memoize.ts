@@ -48,6 +48,12 @@ export function recalled(plan: Plan, id: string, outputs: NodeOutputs | null): v
     plan.later(wait.go);
     return;
   }
+  // Of an earlier time, when it was not remembered.
+  for (const child of node.children) {
+    const below = plan.nodes.get(child);
+    if (below) plan.remove(below);
+  }
+  node.keep(() => false);
   node.note({ memoized: true });
   node.outputs = outputs;
   exportGlobals(plan, node);

@@ -39,7 +39,7 @@ export class TemplateNames implements Names {
   readonly #around: Names;
   readonly #used: Used;
   readonly #node: { readonly id: string; readonly name: string };
-  readonly #caller: { readonly word: string; readonly name: string } | undefined;
+  readonly #caller: { readonly word: string; readonly name: string };
   readonly #attempt: Attempt | undefined;
   inputs: NodeInputs | undefined;
 
@@ -47,7 +47,7 @@ export class TemplateNames implements Names {
     around: Names,
     used: Used,
     node: { readonly id: string; readonly name: string },
-    caller: { readonly word: string; readonly name: string } | undefined,
+    caller: { readonly word: string; readonly name: string },
     options: { readonly inputs?: NodeInputs | undefined; readonly attempt?: Attempt } = {},
   ) {
     this.#around = around;
@@ -71,7 +71,7 @@ export class TemplateNames implements Names {
     if (name.startsWith("outputs.")) return this.#path(name.slice(8)) ?? this.#around.get(name);
     if (name === "node.name") return this.#node.name;
     if (name === "pod.name") return this.#node.id;
-    if (this.#caller && name === `${this.#caller.word}.name`) return this.#caller.name;
+    if (name === `${this.#caller.word}.name`) return this.#caller.name;
     if (this.#attempt) {
       if (name === "retries") return String(this.#attempt.retries);
       if (name.startsWith("lastRetry.")) return lastRetry(name.slice(10), this.#attempt.last, "0");

@@ -9,8 +9,6 @@ interface Detail {
   stderrTail?: string | undefined;
   stack?: readonly string[] | undefined;
   failure?: FailureRecord | undefined;
-  timings?: TaskResult["timings"] | undefined;
-  memoryBytes?: number | undefined;
   memoized?: boolean | undefined;
   waitingFor?: readonly string[] | undefined;
 }
@@ -30,15 +28,20 @@ export class PlanNode implements RunNode {
   phase: Phase = "Pending";
   message: string | undefined = undefined;
   startedAt: number;
-  finishedAt: number | undefined = undefined;
-  inputs: NodeInputs | undefined = undefined;
   outputs: NodeOutputs | undefined = undefined;
   log: StoredArtifact | undefined = undefined;
+  timings: TaskResult["timings"] | undefined = undefined;
+  memoryBytes: number | undefined = undefined;
   frame: Frame | undefined = undefined;
   /** Whether it belongs to an exit handler, which a stop spares. */
   readonly exit: boolean;
   /** Whether a hook made it: it is no step, task or attempt of its parent. */
   readonly hooked: boolean;
+  /** Milliseconds from `startedAt`: a small number, where a second time would be one more object. */
+  #took: number | undefined = undefined;
+  /** Values of the input parameters in the order of the template, which has their names. */
+  #values: readonly string[] | undefined = undefined;
+  #artifacts: NodeInputs["artifacts"] | undefined = undefined;
   #children: string[] | undefined = undefined;
   #detail: Detail | undefined = undefined;
 
@@ -81,6 +84,23 @@ export class PlanNode implements RunNode {
     return this.#children ?? none;
   }
 
+  get inputs(): NodeInputs | undefined {
+    const values = this.#values;
+    if (!values) return undefined;
+    const declared = this.used?.template.inputs?.parameters ?? [];
+    return {
+      parameters: values.map((value, index) => ({ name: declared[index]?.name ?? "", value })),
+      artifacts: this.#artifacts ?? [],
+    };
+  }
+
+  /** The inputs that were made for its template. */
+  set inputs(inputs: NodeInputs | undefined) {
+    this.#values = inputs?.parameters.map(({ value }) => value);
+    if (this.#values?.length === 0) this.#values = none;
+    this.#artifacts = inputs?.artifacts;
+  }
+
   get stderrTail(): string | undefined {
     return this.#detail?.stderrTail;
   }
@@ -93,14 +113,6 @@ export class PlanNode implements RunNode {
     return this.#detail?.failure;
   }
 
-  get timings(): TaskResult["timings"] | undefined {
-    return this.#detail?.timings;
-  }
-
-  get memoryBytes(): number | undefined {
-    return this.#detail?.memoryBytes;
-  }
-
   get memoized(): boolean | undefined {
     return this.#detail?.memoized;
   }
@@ -109,9 +121,17 @@ export class PlanNode implements RunNode {
     return this.#detail?.waitingFor;
   }
 
+  get finishedAt(): number | undefined {
+    return this.#took === undefined ? undefined : this.startedAt + this.#took;
+  }
+
   /** Whether it has come to its end, whatever way. */
   get ended(): boolean {
-    return this.finishedAt !== undefined;
+    return this.#took !== undefined;
+  }
+
+  finish(at: number): void {
+    this.#took = at - this.startedAt;
   }
 
   get failed(): boolean {
@@ -128,7 +148,7 @@ export class PlanNode implements RunNode {
   }
 
   note(detail: Detail): void {
-    this.#detail = { ...this.#detail, ...detail };
+    this.#detail = this.#detail ? { ...this.#detail, ...detail } : detail;
   }
 
   /** Back to the state of a node that has just been made. */
@@ -136,9 +156,11 @@ export class PlanNode implements RunNode {
     this.phase = "Pending";
     this.message = undefined;
     this.startedAt = at;
-    this.finishedAt = undefined;
+    this.#took = undefined;
     this.outputs = undefined;
     this.log = undefined;
+    this.timings = undefined;
+    this.memoryBytes = undefined;
     this.frame = undefined;
     this.#detail = undefined;
   }

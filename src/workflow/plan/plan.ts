@@ -52,6 +52,8 @@ export class Plan {
   readonly leaves: Leaves;
   /** Nodes that have not ended. */
   readonly active: Set<PlanNode> = new Set();
+  /** Nodes of an earlier taking up that begin again when their turn comes; until then they are as they ended. */
+  readonly stale: Set<PlanNode> = new Set();
   readonly changed: Set<string> = new Set();
   /** Values of the arguments, with what a later taking up gave instead. */
   parameters: Readonly<Record<string, string>>;
@@ -71,6 +73,8 @@ export class Plan {
   shutdownMessage: string | undefined = undefined;
   /** Locks of the run as a whole. */
   locks: readonly Lock[] | undefined = undefined;
+  /** The leaf whose work has just ended, so that it is not called off. */
+  reported: string | undefined = undefined;
   /** Calls that are known and have not begun. */
   waiting = 0;
   leavesKnown = 0;
@@ -105,6 +109,12 @@ export class Plan {
     return place instanceof PlanNode ? place : undefined;
   }
 
+  /** The node of a name that has ended and is not to begin again. */
+  kept(name: string): PlanNode | undefined {
+    const node = this.find(name);
+    return node?.ended && !this.stale.has(node) ? node : undefined;
+  }
+
   /** The id that the node of a name has, or will have. */
   id(name: string): string {
     const place = this.#place(name);
@@ -130,6 +140,8 @@ export class Plan {
     let node: PlanNode;
     if (place instanceof PlanNode) {
       node = place;
+      this.stale.delete(node);
+      node.reset(this.now);
       node.type = given.type;
       node.used = given.used;
     } else {
@@ -142,6 +154,23 @@ export class Plan {
     this.active.add(node);
     this.changed.add(node.id);
     return node;
+  }
+
+  /** Takes a node with everything below it out of the tree; its parent still names it. */
+  remove(node: PlanNode): void {
+    const open = [node];
+    for (let one = open.pop(); one; one = open.pop()) {
+      for (const id of one.children) {
+        const child = this.nodes.get(id);
+        if (child) open.push(child);
+      }
+      this.nodes.delete(one.id);
+      this.stale.delete(one);
+      this.changed.add(one.id);
+      if (!isLeaf(one.type)) continue;
+      this.leavesKnown -= 1;
+      this.leavesDone -= 1;
+    }
   }
 
   /** A node's work begins. */
@@ -162,7 +191,7 @@ export class Plan {
     if (node.ended) return;
     node.phase = phase;
     node.message = message;
-    node.finishedAt = this.now;
+    node.finish(this.now);
     this.active.delete(node);
     this.changed.add(node.id);
     if (isLeaf(node.type)) this.leavesDone += 1;
@@ -175,7 +204,7 @@ export class Plan {
       frame.locks = undefined;
       this.effects.push({ type: "unlock", node: node.id });
     }
-    if (frame?.body?.kind === "leaf" && frame.body.asked) {
+    if (frame?.body?.kind === "leaf") {
       this.leaves.done(this, node, (next) => this.rules.startLeaf(this, next));
     }
     if (frame?.memory && phase === "Succeeded" && !node.memoized) {
@@ -195,6 +224,11 @@ export class Plan {
   /** Does something after what is being done, so that nothing recurses deeper than templates nest. */
   later(act: () => void): void {
     this.#queue.push(act);
+  }
+
+  /** Forgets what was still to be done. */
+  forget(): void {
+    this.#queue.length = 0;
   }
 
   /** Does all that is to be done, unless the run is suspended. */

@@ -48,15 +48,15 @@ export function createPlanner(begin: Begin): Planner {
     plan.now = Math.max(plan.now, event.at);
     const seen = watched();
     if (woken !== undefined && plan.now >= woken) woken = undefined;
-    for (let due = plan.timers.due(plan.now); due; due = plan.timers.due(plan.now)) {
-      ring(plan, due);
-      plan.settle();
-    }
+    plan.reported = event.type === "ended" ? event.node : undefined;
+    // What was due before the event comes before it; but a success that is told late is still one.
+    if (event.type === "ended" && event.result.phase === "Succeeded") happen(plan, event);
+    settle();
     happen(plan, event);
-    plan.settle();
+    settle();
     if (watched() !== seen || event.type === "woke") {
       watchRun(plan);
-      plan.settle();
+      settle();
     }
     const { next } = plan.timers;
     if (next !== undefined && (woken === undefined || next < woken)) {
@@ -64,6 +64,14 @@ export function createPlanner(begin: Begin): Planner {
       plan.effects.push({ type: "wake", at: next });
     }
     return plan.effects;
+  }
+
+  function settle(): void {
+    plan.settle();
+    for (let due = plan.timers.due(plan.now); due; due = plan.timers.due(plan.now)) {
+      ring(plan, due);
+      plan.settle();
+    }
   }
 
   /** What hooks of the run may look at, besides its status. */

@@ -1,7 +1,7 @@
 import { start } from "./lifecycle.ts";
 import type { PlanNode } from "./node.ts";
 import { orderOf } from "./order.ts";
-import { isLeaf, type Plan } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import type { RunEvent } from "./types.ts";
 
 type Retried = Extract<RunEvent, { readonly type: "retried" }>;
@@ -23,14 +23,12 @@ export function takeUp(plan: Plan, event: Retried): void {
   plan.hookProblem = undefined;
   plan.globals.status = undefined;
   const opening = new Opening(plan, chosen, Object.keys(event.parameters).length > 0);
-  if (entry && !opening.open(entry)) {
-    // Everything in it was well, so what went wrong came after it.
-    entry.reset(plan.now);
-  }
+  // When all is well in it, what went wrong is the exit handler.
+  if (entry) opening.open(entry);
   for (const node of plan.nodes.values()) {
     const own =
       node.hooked && node.bound === undefined && node.name.startsWith(`${plan.begin.name}.`);
-    if (own && isOfRun(plan, node) && (node.exit || node.failed)) opening.remove(node);
+    if (own && isOfRun(plan, node) && (node.exit || node.failed)) plan.remove(node);
   }
   start(plan);
 }
@@ -55,7 +53,7 @@ class Opening {
   /** Makes a node begin again if anything in it is to; false when it stays as it is. */
   open(node: PlanNode): boolean {
     if (this.#chosen.has(node.id)) {
-      this.remove(node);
+      this.#plan.remove(node);
       return true;
     }
     if (!node.failed && !this.#holdsChosen(node)) return false;
@@ -63,31 +61,14 @@ class Opening {
     else if (node.type === "DAG") this.#dag(node);
     else if (node.type === "StepGroup" || node.type === "TaskGroup") this.#group(node);
     // A leaf; or all attempts of what is tried again.
-    else this.remove(node);
+    else this.#plan.remove(node);
     return true;
-  }
-
-  /** Takes a node with everything below it out of the tree. */
-  remove(node: PlanNode): void {
-    const plan = this.#plan;
-    const open = [node];
-    for (let one = open.pop(); one; one = open.pop()) {
-      for (const id of one.children) {
-        const child = plan.nodes.get(id);
-        if (child) open.push(child);
-      }
-      plan.nodes.delete(one.id);
-      plan.changed.add(one.id);
-      if (!isLeaf(one.type)) continue;
-      plan.leavesKnown -= 1;
-      plan.leavesDone -= 1;
-    }
   }
 
   #steps(node: PlanNode): void {
     let opened = false;
     for (const group of this.#children(node)) {
-      if (opened) this.remove(group);
+      if (opened) this.#plan.remove(group);
       else opened = this.open(group);
     }
     this.#reset(node);
@@ -95,7 +76,7 @@ class Opening {
 
   #group(node: PlanNode): void {
     for (const child of this.#children(node)) {
-      if (this.#renew) this.remove(child);
+      if (this.#renew) this.#plan.remove(child);
       else this.open(child);
     }
     this.#reset(node);
@@ -128,7 +109,7 @@ class Opening {
       if (!this.open(child)) continue;
       for (const other of later) {
         const after = tasks.get(other);
-        if (after && this.#plan.nodes.has(after.id)) this.remove(after);
+        if (after && this.#plan.nodes.has(after.id)) this.#plan.remove(after);
       }
     }
     this.#reset(node);
@@ -157,10 +138,9 @@ class Opening {
   #reset(node: PlanNode): void {
     for (const id of node.children) {
       const child = this.#plan.nodes.get(id);
-      if (child?.hooked) this.remove(child);
+      if (child?.hooked) this.#plan.remove(child);
     }
     node.keep((child) => this.#plan.nodes.has(child));
-    node.reset(this.#plan.now);
-    this.#plan.changed.add(node.id);
+    this.#plan.stale.add(node);
   }
 }

@@ -3,6 +3,7 @@ import { Failure, toFailure } from "../../errors/mod.ts";
 import { parseDurationMs } from "../../limits/mod.ts";
 import { duration } from "./format.ts";
 import { frame } from "./frame.ts";
+import { joined } from "./name.ts";
 import { lastRetry, TemplateNames, type Names } from "./names.ts";
 import type { PlanNode } from "./node.ts";
 import { enter, leave, letIn, type Door } from "./parallelism.ts";
@@ -61,7 +62,7 @@ function attempt(plan: Plan, node: PlanNode, body: RetryBody): void {
   body.waits = false;
   body.begun = plan.begun;
   if (node.message !== undefined) plan.tell(node, undefined);
-  const name = `${node.name}(${retries})`;
+  const name = joined(node.name, "(", retries, ")");
   const names = own.names.attempt({ name, id: plan.id(name) }, { retries, last: body.last });
   const { depth } = own;
   const child = plan.make({

@@ -3,12 +3,13 @@ import { Failure, toFailure } from "../../errors/mod.ts";
 import { frame } from "./frame.ts";
 import { isLoop, itemsCeiling, itemsOf } from "./loops.ts";
 import { isForgiven, MemberNames, rounds, single, type Enlisting, type Member } from "./members.ts";
+import { joined } from "./name.ts";
 import type { PlanNode } from "./node.ts";
 import { composed, exportGlobals } from "./outputs.ts";
 import { abandon, letIn, makeDoor, type Door } from "./parallelism.ts";
 import type { Plan } from "./plan.ts";
 import { resultsRead, type Site, type Used } from "./templates.ts";
-import { unplanned } from "./call.ts";
+import { keep, unplanned } from "./call.ts";
 
 export interface StepsBody {
   readonly kind: "steps";
@@ -81,10 +82,10 @@ function nextGroup(plan: Plan, node: PlanNode, body: StepsBody, used: Used): voi
     plan.end(node, "Failed", `Stopped with strategy '${plan.shutdown}'`);
     return;
   }
-  const name = `${node.name}[${body.group}]`;
+  const name = joined(node.name, "[", body.group, "]");
   const depth = (node.frame?.depth ?? 0) + 1;
-  const known = plan.find(name);
-  if (known?.ended) {
+  const known = plan.kept(name);
+  if (known) {
     adopt(plan, known, body, group);
     known.frame = frame({
       into: node,
@@ -136,7 +137,7 @@ function enlist(
   body: StepsBody,
   site: StepSite,
 ): void {
-  const name = `${groupNode.name}.${site.name}`;
+  const name = joined(groupNode.name, ".", site.name);
   const member: Member = { site, owner: undefined, rounds: undefined, lists: undefined };
   body.members.set(site.name, member);
   const given: Enlisting = {
@@ -176,7 +177,7 @@ function enlist(
 /** A loop over nothing. */
 export function leaveOut(plan: Plan, given: Enlisting): PlanNode {
   const { member, name, names, into, bound, depth } = given;
-  const kept = plan.find(name);
+  const kept = plan.kept(name);
   const asked = {
     site: member.site,
     name,
@@ -189,11 +190,9 @@ export function leaveOut(plan: Plan, given: Enlisting): PlanNode {
     exit: bound.exit,
     hooked: false,
   };
-  if (!kept?.ended) return unplanned(plan, asked, "Skipped", "Skipped, empty params");
-  kept.frame = frame({ into, site: member.site, from: names, names, depth });
-  kept.frame.left = true;
-  plan.later(() => plan.rules.ended(plan, kept));
-  return kept;
+  return kept
+    ? keep(plan, asked, kept)
+    : unplanned(plan, asked, "Skipped", "Skipped, empty params");
 }
 
 /** What the steps of a group came to that a taking up left as it is. */
