@@ -252,6 +252,6 @@ export class Plan {
 }
 
 /** Whether a node of this type runs a program. */
-export function isLeaf(type: NodeType): boolean {
+function isLeaf(type: NodeType): boolean {
   return type === "Plugin" || type === "Pod";
 }
