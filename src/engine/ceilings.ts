@@ -1,11 +1,16 @@
 import { Failure } from "../errors/mod.ts";
 import type { Limits } from "../limits/mod.ts";
+import { namesWithoutEnd } from "./names.ts";
 
 const pageBytes = 65_536;
+/** Globals of a module; one may hold a reference to something in V8's heap. */
+const globalCount = 100_000;
 
 /**
  * Writes our ceilings into the memory and table sections of a module: V8 has no ceiling of its own for a memory that the
- * module defines. Everything else stays as it is, byte for byte (WebAssembly core specification, section 5.5).
+ * module defines. Everything else stays as it is, byte for byte (WebAssembly core specification, section 5.5), but for a section of
+ * names that are too long. Types of the garbage-collection proposal are refused: what they make lies in V8's heap, where no ceiling of ours
+ * reaches, and one large array there ends the whole process.
  */
 export function withCeilings(bytes: Uint8Array, name: string, limits: Limits): Uint8Array {
   checkHeader(bytes, name, limits);
@@ -16,6 +21,10 @@ export function withCeilings(bytes: Uint8Array, name: string, limits: Limits): U
     const id = reader.byte();
     const size = reader.number();
     const body = reader.take(size);
+    if (id === 1) checkTypes(new Reader(body, name), name);
+    if (id === 6) checkGlobals(new Reader(body, name).number(), name);
+    // Nothing but traps reads it, and a trap names up to 64 functions.
+    if (id === 0 && namesWithoutEnd(body)) continue;
     if (id === 4) parts.push(section(id, tables(body, name, limits)));
     else if (id === 5) parts.push(section(id, memories(body, name, limits)));
     else parts.push(bytes.subarray(start, reader.at));
@@ -65,6 +74,37 @@ function truncated(name: string): Failure {
   return new Failure("module-invalid", `"${name}" ends in the middle of a section`, {
     hint: "The file is truncated or damaged; build or download it again.",
   });
+}
+
+/** Functions are the only types that make nothing on V8's heap (section 5.3 of the specification's version 3). */
+function checkTypes(reader: Reader, name: string): void {
+  const count = reader.number();
+  for (let index = 0; index < count; index++) {
+    const form = reader.byte();
+    // Types are small negative numbers, in one byte; anything else is no module.
+    if (form < 0x40 || form > 0x7f) throw reader.damaged(`a type of form ${form}`);
+    if (form !== 0x60) {
+      throw new Failure("module-unsupported", `"${name}" has a type of a kind we do not know`, {
+        hint: "Build it without the garbage-collection and typed-reference proposals.",
+      });
+    }
+    for (let list = 0; list < 2; list++) {
+      for (let left = reader.number(); left > 0; left--) {
+        // A reference to a type is one byte and a number, any other value type one byte.
+        const type = reader.byte();
+        if (type === 0x63 || type === 0x64) reader.number();
+      }
+    }
+  }
+}
+
+function checkGlobals(count: number, name: string): void {
+  if (count <= globalCount) return;
+  throw new Failure(
+    "module-unsupported",
+    `"${name}" has ${count} globals; the ceiling is ${globalCount}`,
+    { hint: "Build it with fewer globals." },
+  );
 }
 
 function memories(body: Uint8Array, name: string, limits: Limits): Uint8Array {
@@ -173,13 +213,13 @@ class Reader {
       if (value <= 0xffff_ffff) return value;
       break;
     }
-    throw this.#damaged("a number of more than 32 bits");
+    throw this.damaged("a number of more than 32 bits");
   }
   /** Nothing may follow: what we would drop, V8 refuses. */
   end(): void {
-    if (this.at !== this.#bytes.length) throw this.#damaged("a section longer than its content");
+    if (this.at !== this.#bytes.length) throw this.damaged("a section longer than its content");
   }
-  #damaged(what: string): Failure {
+  damaged(what: string): Failure {
     return new Failure("module-invalid", `"${this.#name}" has ${what}`, {
       hint: "The file is damaged; build or download it again.",
     });

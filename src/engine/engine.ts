@@ -19,6 +19,8 @@ const parkedPerThread = 1000;
 /** How long an interrupted thread may take to answer before it is thrown away. */
 const interruptMs = 2000;
 const longestTimerMs = 2 ** 31 - 1;
+/** V8's heap of one thread: trees of its guests, what they throw, and no guest's linear memory. */
+const threadHeapMebibytes = 1024;
 
 interface Job {
   readonly id: number;
@@ -187,6 +189,7 @@ class ThreadEngine implements Engine {
       env: {},
       stdin: false,
       execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: threadHeapMebibytes },
     });
     const thread: Thread = {
       worker,

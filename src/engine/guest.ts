@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
 import type { Limits } from "../limits/mod.ts";
 import { Output } from "./output.ts";
-import { collectPath, Exit, preview1, Tree, type Collected, type Mount } from "../wasi/mod.ts";
+import { Collector, Exit, preview1, Tree, type Collected, type Mount } from "../wasi/mod.ts";
 import { guestStack, keptFrames } from "./stack.ts";
 
 /** An invocation as it crosses to the thread. */
@@ -54,6 +54,7 @@ export class Guest {
   #started = this.#start;
   #folder: string | undefined;
   #memory: WebAssembly.Memory | undefined;
+  #ended: () => { readonly thrown: unknown } | undefined = () => undefined;
   #entered = false;
 
   constructor(module: WebAssembly.Module, request: GuestRequest, place: GuestPlace) {
@@ -77,14 +78,14 @@ export class Guest {
       entry = this.#instantiate();
       if (!this.#place.park) {
         entry();
-        return this.#finish(exitedWell);
+        return this.#finish(this.#returned());
       }
     } catch (thrown) {
       return this.#finish(this.#endOf(thrown));
     }
     this.#entered = true;
     return WebAssembly.promising(entry)().then(
-      () => this.#finish(exitedWell),
+      () => this.#finish(this.#returned()),
       (thrown: unknown) => this.#finish(this.#endOf(thrown)),
     );
   }
@@ -109,6 +110,7 @@ export class Guest {
       output: (stream, bytes) => this.#write(stream, bytes),
       ...(park ? { park: (ms: number) => this.#park(park, ms) } : {}),
     });
+    this.#ended = wasi.ended;
     checkImports(this.#module, wasi.imports);
     const instance = new WebAssembly.Instance(this.#module, {
       wasi_snapshot_preview1: wasi.imports,
@@ -135,7 +137,8 @@ export class Guest {
   #write(stream: "stdout" | "stderr", bytes: Uint8Array): void {
     const { outputBytes } = this.#request.limits;
     const room = outputBytes - this.#output.size(stream);
-    this.#output.write(stream, bytes.subarray(0, room));
+    // Only what fits is copied, and a copy it must be: a view would cross to the other thread with all of the guest's memory.
+    if (room > 0) this.#output.write(stream, bytes.slice(0, room));
     if (bytes.length <= room) return;
     throw new Failure(
       "limit-output",
@@ -146,7 +149,15 @@ export class Guest {
     );
   }
 
-  #endOf(thrown: unknown): GuestOutcome["end"] {
+  /** A guest that caught what ended it, and then returned, was ended all the same. */
+  #returned(): GuestOutcome["end"] {
+    const ended = this.#ended();
+    return ended ? this.#endOf(ended.thrown) : exitedWell;
+  }
+
+  #endOf(given: unknown): GuestOutcome["end"] {
+    // Whatever a guest makes of it, the first thing that ended it counts.
+    const thrown = this.#ended()?.thrown ?? given;
     if (thrown instanceof Exit) return { kind: "exited", exitCode: thrown.exitCode };
     if (thrown instanceof RangeError && thrown.message.includes("Out of memory")) {
       const failure = new Failure(
@@ -162,7 +173,11 @@ export class Guest {
       const stack = guestStack(thrown.stack ?? "", this.#module);
       return { kind: "trapped", message: thrown.message, stack };
     }
-    const failure = toFailure(thrown);
+    if (thrown instanceof WebAssembly.Exception) {
+      return { kind: "trapped", message: "uncaught exception", stack: [] };
+    }
+    // Our calls answer their own type errors; this one comes from V8, which could not give our number back.
+    const failure = thrown instanceof TypeError ? otherSignature(thrown) : toFailure(thrown);
     const kind = failure.code.startsWith("limit-") ? "stopped" : "failed";
     return { kind, failure: failure.toJSON() };
   }
@@ -173,7 +188,9 @@ export class Guest {
     let end = ended;
     let collected: readonly Collected[] = [];
     try {
-      collected = this.#request.collect.map((path) => collectPath(this.#tree, path));
+      const { collect, limits } = this.#request;
+      const collector = new Collector(this.#tree, limits.filesBytes);
+      collected = collect.map((path) => collector.take(path));
     } catch (thrown) {
       end = { kind: "failed", failure: toFailure(thrown).toJSON() };
     }
@@ -207,6 +224,14 @@ function noEntry(reactor: boolean, present: boolean): Failure {
   return new Failure("module-entry", what, {
     hint: "Build it as a command (a program with main), not as a library (without -mexec-model=reactor, --no-entry or -buildmode=c-shared).",
   });
+}
+
+function otherSignature(cause: TypeError): Failure {
+  return new Failure(
+    "module-import",
+    `The module imports a function with a signature that is not preview 1's: ${cause.message}`,
+    { hint: "Build it for wasip1 with an unchanged standard library.", cause },
+  );
 }
 
 function checkImports(module: WebAssembly.Module, offered: object): void {

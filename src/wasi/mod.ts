@@ -1,5 +1,5 @@
 /** What a guest sees: its file system, clocks, randomness and standard streams. */
-export { collectPath } from "./collect.ts";
+export { Collector } from "./collect.ts";
 export { Exit, preview1 } from "./preview1.ts";
 export { Tree } from "./tree.ts";
 

@@ -1,7 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import { Errno, errno } from "./errno.ts";
 import { beginPoll, block, readSubscriptions, writeEvent } from "./poll.ts";
-import { resolvePath } from "./resolve.ts";
+import { pathBytes, resolvePath } from "./resolve.ts";
 import type { DirectoryNode, FileNode, Node, Tree } from "./tree.ts";
 
 /** Thrown by `proc_exit`, to leave the guest's stack. */
@@ -21,7 +21,7 @@ export interface World {
   readonly preopens: readonly string[];
   /** Most descriptors open at once. */
   readonly descriptors: number;
-  /** Receives a copy of what the guest writes to its standard streams; may throw to stop the guest. */
+  /** Receives what the guest writes to its standard streams, still in the guest's memory; may throw to stop the guest. */
   readonly output: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
   /** Waits without the thread, where the guest's stack can be put aside; a short wait and any other place blocks. */
   readonly park?: (ms: number) => Promise<void> | undefined;
@@ -51,6 +51,8 @@ type Descriptor =
 type Listing = readonly (readonly [string, Node])[];
 
 const filetypes = { directory: 3, file: 4, symlink: 7, character: 2 } as const;
+/** Entries that the listings of all open directories hold together; one alone may be larger. */
+const listedEntries = 1_000_000;
 const append = 1;
 const allFlags = 31;
 const allRights = 0x1fffffffn;
@@ -63,6 +65,8 @@ const emptyBytes = new Uint8Array(0);
 export function preview1(world: World): {
   readonly imports: Record<string, WebAssembly.ImportValue>;
   readonly attach: (memory: WebAssembly.Memory) => void;
+  /** What ended the guest in one of our calls, as something with one field. */
+  readonly ended: () => { readonly thrown: unknown } | undefined;
 } {
   let memory: WebAssembly.Memory | undefined;
   let view = new DataView(new ArrayBuffer(0));
@@ -144,6 +148,14 @@ export function preview1(world: World): {
   /** Whether names of a directory may change; a read-only mount in it stays where it is. */
   const changeable = (parent: DirectoryNode, node?: Node): void => {
     if (parent.readOnly || node?.readOnly) throw new Errno("rofs");
+  };
+  /** Each open directory keeps a listing of its own, and a guest can open one directory many times. */
+  const mayList = (asked: Extract<Descriptor, { kind: "directory" }>): void => {
+    let held = 0;
+    for (const open of table.values()) {
+      if (open.kind === "directory" && open !== asked) held += open.listing?.length ?? 0;
+    }
+    if (held > 0 && held + asked.node.children.size > listedEntries) throw new Errno("nomem");
   };
   const nanoseconds = (ms: number): bigint => BigInt(Math.round(ms * 1000)) * 1000n;
   const putStat = (pointer: number, kind: number, node?: Node, size = node?.size ?? 0): void => {
@@ -330,6 +342,7 @@ export function preview1(world: World): {
       const open = directory(fd);
       // The listing is taken when reading begins, so that cookies hold while the directory changes.
       if (cookie === 0n || !open.listing) {
+        mayList(open);
         open.listing = [[".", open.node], ["..", open.node.parent], ...open.node.children];
       }
       const room = slice(pointer, length);
@@ -379,7 +392,7 @@ export function preview1(world: World): {
           write(found.node, from, found.position);
           found.position += from.length;
         } else if (found.kind === "stdout" || found.kind === "stderr") {
-          if (from.length > 0) world.output(found.kind, from.slice());
+          if (from.length > 0) world.output(found.kind, from);
         } else throw new Errno("badf");
         written += from.length;
       }
@@ -551,8 +564,9 @@ export function preview1(world: World): {
       if (node) throw new Errno("exist");
       if (trailing || target === "") throw new Errno("noent");
       if (target.startsWith("/")) throw new Errno("perm");
+      if (length >>> 0 > pathBytes) throw new Errno("nametoolong");
       changeable(parent);
-      if (!tree.mayCreate()) throw new Errno("nospc");
+      if (!tree.mayCreate() || !tree.mayLink(length >>> 0)) throw new Errno("nospc");
       tree.createLink(parent, name, target);
     },
     path_unlink_file(fd: number, pointer: number, length: number) {
@@ -596,12 +610,20 @@ export function preview1(world: World): {
     }
     return true;
   };
+  let ended: { readonly thrown: unknown } | undefined;
+  /** A guest may catch what we throw (`catch_all`), but it gets no further call after that. */
+  const end = (thrown: unknown): never => {
+    ended ??= { thrown };
+    throw ended.thrown;
+  };
+  const answer = (thrown: unknown): number => answerOf(thrown) ?? end(thrown);
   const imports: Record<string, WebAssembly.ImportValue> = Object.create(null);
   for (const [name, call] of Object.entries(calls)) {
     // WebAssembly calls with numbers and bigints of the declared signature; a module that declares another one gets what it asked for.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- WebAssembly converts to the types that the signature declares
     const body = call as (...parameters: unknown[]) => void;
     imports[name] = (...parameters: unknown[]): number => {
+      if (ended) throw ended.thrown;
       if (!refresh()) return errno.fault;
       try {
         body(...parameters);
@@ -617,6 +639,7 @@ export function preview1(world: World): {
     count: number,
     done: number,
   ): number | Promise<number> => {
+    if (ended) throw ended.thrown;
     if (!refresh()) return errno.fault;
     try {
       const total = count >>> 0;
@@ -655,20 +678,19 @@ export function preview1(world: World): {
     }
   };
   imports["poll_oneoff"] = world.park ? new WebAssembly.Suspending(pollOneoff) : pollOneoff;
-  imports["proc_exit"] = (code: number): never => {
-    throw new Exit(code >>> 0);
-  };
-  return { imports, attach: (given) => void (memory = given) };
+  // Another signature may give something else than a number here.
+  imports["proc_exit"] = (code: unknown): never => end(new Exit(Number(code) >>> 0));
+  return { imports, attach: (given) => void (memory = given), ended: () => ended };
 }
 
-/** What the guest gets for something thrown on the way; what is no answer goes on to whoever runs the guest. */
-function answer(thrown: unknown): number {
+/** What the guest gets for something thrown on the way; undefined for what is no answer but the guest's end. */
+function answerOf(thrown: unknown): number | undefined {
   if (thrown instanceof Errno) return thrown.number;
   // The guest's own recursion ended in our frame: that is its trap and no errno.
-  if (thrown instanceof RangeError && thrown.message.includes("call stack")) throw thrown;
+  if (thrown instanceof RangeError && thrown.message.includes("call stack")) return undefined;
   if (thrown instanceof RangeError || thrown instanceof TypeError) return errno.inval;
   if (isHostError(thrown)) return thrown.code === "ENOSPC" ? errno.nospc : errno.io;
-  throw thrown;
+  return undefined;
 }
 
 function isHostError(thrown: unknown): thrown is Error & { readonly code: string } {

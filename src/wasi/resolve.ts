@@ -2,7 +2,7 @@ import { Errno } from "./errno.ts";
 import type { DirectoryNode, Node } from "./tree.ts";
 
 /** Longest path and deepest chain of links that a guest may ask for. */
-const pathBytes = 4096;
+export const pathBytes = 4096;
 const linkDepth = 40;
 
 export interface Resolved {

@@ -82,6 +82,9 @@ const heldOpen = 64;
 /** All files of one sandbox together stay in memory up to here. */
 const spillTotalBytes = 32 * 1024 * 1024;
 
+/** Targets of all links that a guest makes together: they lie in memory. */
+const targetsBytes = 16 * 1024 * 1024;
+
 /** The inode tree of one sandbox. Nothing in it reaches the host's path functions with a name of the guest's. */
 export class Tree {
   readonly root: DirectoryNode = new DirectoryNode(1, undefined);
@@ -92,6 +95,7 @@ export class Tree {
   readonly #spilled = new Set<string>();
   #nextId = 2;
   #memoryBytes = 0;
+  #targetBytes = 0;
   #spillCount = 0;
   fileCount = 0;
   filesBytes = 0;
@@ -153,6 +157,11 @@ export class Tree {
     return this.fileCount < this.#limits.fileCount;
   }
 
+  /** Whether a link may have a target of so many bytes. */
+  mayLink(bytes: number): boolean {
+    return this.#targetBytes + bytes <= targetsBytes;
+  }
+
   createFile(parent: DirectoryNode, name: string): FileNode {
     const content: Content = { kind: "memory", bytes: new Uint8Array(0), length: 0, given: false };
     return this.#created(parent, name, new FileNode(this.#nextId++, 0o644, content));
@@ -163,7 +172,9 @@ export class Tree {
   }
 
   createLink(parent: DirectoryNode, name: string, target: string): LinkNode {
-    return this.#created(parent, name, new LinkNode(this.#nextId++, target));
+    const link = new LinkNode(this.#nextId++, target);
+    this.#targetBytes += link.size;
+    return this.#created(parent, name, link);
   }
 
   #created<Kind extends Node>(parent: DirectoryNode, name: string, node: Kind): Kind {
@@ -176,6 +187,11 @@ export class Tree {
   /** Forgets content that no name and no descriptor reaches any more. */
   release(file: FileNode): void {
     this.resize(file, 0);
+    const { content } = file;
+    if (content.kind !== "memory") return;
+    // Or files of a short life would fill the room in memory for good.
+    this.#memoryBytes -= content.bytes.length;
+    content.bytes = new Uint8Array(0);
   }
 
   /** Reads up to `into.length` bytes at `position`; returns how many. */
