@@ -7,12 +7,15 @@ import { Home, root } from "./cli/command.ts";
 const readme = readFileSync(join(root, "README.md"), "utf8");
 
 test("the workflow in the README is the example that its commands name", () => {
-  const [, shown] = /```yaml\n([\s\S]*?)```/.exec(readme) ?? [];
-  assert.equal(shown, readFileSync(join(root, "examples/first/workflow.yaml"), "utf8"));
+  const [, shown = ""] = /```yaml\n([\s\S]*?) *```/.exec(readme) ?? [];
+  assert.equal(
+    shown.replaceAll(/^ {3}/gm, ""),
+    readFileSync(join(root, "examples/first/workflow.yaml"), "utf8"),
+  );
 });
 
 describe("README", () => {
-  const commands = [...readme.matchAll(/^(?:\$ )?npx atalanta (.+)$/gm)].map(
+  const commands = [...readme.matchAll(/^(?: *|\$ )npx atalanta (.+)$/gm)].map(
     ([, line = ""]) => line,
   );
   assert.ok(commands.length >= 4);
