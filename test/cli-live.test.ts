@@ -23,7 +23,7 @@ spec:
     - name: main
       steps: [[${steps}], [{name: page, template: rest, withSequence: {count: 30}}]]
     - name: rest
-      wasm: {module: ${act}, args: [sleep, 60]}
+      wasm: {module: ${act}, args: [sleep, 200]}
 `,
   );
   return path;

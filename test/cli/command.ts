@@ -71,7 +71,7 @@ while True:
     except OSError: break
     if not piece: break
     out += piece
-    if not narrow and out.count(b"\x1b[J") >= 4:
+    if not narrow and out.count(b"\x1b[J") >= 2:
         narrow = True
         size(int(sys.argv[2]))
         out += b"\x1b[9z"
