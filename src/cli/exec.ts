@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import type { Command } from "commander";
 import { createEngine } from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
@@ -6,6 +6,7 @@ import { resolveLimits } from "../limits/mod.ts";
 import { mountOf, shareFolder, writeBack } from "./folder.ts";
 import { interrupted } from "./interrupt.ts";
 import { printFailure } from "./print.ts";
+import { printable } from "./text.ts";
 
 interface Options {
   readonly dir: readonly string[];
@@ -14,6 +15,9 @@ interface Options {
   readonly time?: string;
   readonly memory?: string;
 }
+
+/** A guest's stdin lies in memory, twice while it crosses to the thread. */
+const stdinBytes = 512 * 1024 * 1024;
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
@@ -56,7 +60,9 @@ export function addExec(program: Command): void {
           preopens: folders.map((folder) => folder.path),
           collect: writable.map((folder) => folder.path),
           limits,
-          ...(options.stdin === undefined ? {} : { stdin: readStdin(options.stdin) }),
+          ...(options.stdin === undefined
+            ? {}
+            : { stdin: await readStdin(options.stdin, stdinBytes) }),
         },
         { signal: interrupted, onOutput: (stream, bytes) => process[stream].write(bytes) },
       );
@@ -69,8 +75,8 @@ export function addExec(program: Command): void {
       }
       if (result.kind === "exited") process.exitCode = result.exitCode;
       else if (result.kind === "trapped") {
-        process.stderr.write(`error: the guest trapped: ${result.message}\n`);
-        for (const name of result.stack) process.stderr.write(`  at ${name}\n`);
+        process.stderr.write(`error: the guest trapped: ${printable(result.message)}\n`);
+        for (const name of result.stack) process.stderr.write(`  at ${printable(name)}\n`);
         process.exitCode = 134;
       } else {
         const { code, message, hint } = result.failure;
@@ -88,18 +94,31 @@ function variable(text: string): readonly [string, string] {
   });
 }
 
-function readStdin(path: string): Uint8Array {
-  return readable("--stdin", path, () => readFileSync(path === "-" ? 0 : path));
-}
-
-function readable<Value>(option: string, path: string, read: () => Value): Value {
+/** Read whole, because a guest may come back to it; so it has a ceiling. */
+async function readStdin(path: string, ceiling: number): Promise<Uint8Array> {
+  const blocks: Uint8Array[] = [];
+  let size = 0;
   try {
-    return read();
+    for await (const block of path === "-" ? process.stdin : createReadStream(path)) {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no encoding was set, so both give bytes
+      const bytes = block as Uint8Array;
+      size += bytes.length;
+      if (size > ceiling) throw stdinTooLarge(path, ceiling);
+      blocks.push(bytes);
+    }
   } catch (cause) {
+    if (cause instanceof Failure) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Failure("invalid-argument", `${option}: cannot read "${path}": ${reason}`, {
+    throw new Failure("invalid-argument", `--stdin: cannot read "${path}": ${reason}`, {
       cause,
       hint: "Check the path; it is relative to the folder you are in.",
     });
   }
+  return Buffer.concat(blocks, size);
+}
+
+function stdinTooLarge(path: string, ceiling: number): Failure {
+  return new Failure("invalid-argument", `--stdin: "${path}" has more than ${ceiling} bytes`, {
+    hint: "Give its folder with --dir, and let the program open the file.",
+  });
 }

@@ -1,10 +1,19 @@
-import { randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream, lstatSync, readdirSync, readlinkSync } from "node:fs";
 import { lstat, mkdir, rename, rm, rmdir, symlink, writeFile } from "node:fs/promises";
-import { dirname, join, resolve, sep } from "node:path";
+import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
-import type { Collected, Mount, TreeEntry } from "../engine/mod.ts";
+import {
+  isStaging,
+  removeLeftovers,
+  stagingFolder,
+  type Collected,
+  type Mount,
+  type TreeEntry,
+} from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
+
+/** Copies on their way into a shared folder lie in it, below a name with this beginning. */
+const stagingPrefix = ".atalanta-";
 
 /** A folder of the user's that a guest sees. */
 export interface SharedFolder {
@@ -47,6 +56,8 @@ export function mountOf({ path, readOnly, entries }: SharedFolder): Mount {
 
 function scan(folder: string, prefix: string, into: TreeEntry[]): void {
   for (const item of readdirSync(folder, { withFileTypes: true })) {
+    // Another process writes back, or was killed while it did.
+    if (isStaging(item.name, stagingPrefix)) continue;
     const path = prefix + item.name;
     const host = join(folder, item.name);
     if (item.isDirectory()) {
@@ -90,13 +101,14 @@ export async function writeBack(
   )
     return;
 
-  const staging = join(folder.host, `.atalanta-${randomUUID()}`);
+  await removeLeftovers(folder.host, stagingPrefix);
+  let staging: string | undefined;
   await storing(folder.host, async () => {
     try {
       const copies = new Map<string, string>();
       for (const entry of changed) {
         if (entry.kind !== "file") continue;
-        if (copies.size === 0) await mkdir(staging, { mode: 0o700 });
+        staging ??= stagingFolder(folder.host, stagingPrefix);
         const copy = join(staging, String(copies.size));
         await copyOf(entry, copy);
         copies.set(entry.path, copy);
@@ -108,16 +120,17 @@ export async function writeBack(
       for (const entry of gone.toSorted((left, right) => right.path.length - left.path.length)) {
         await removeOne(folder.host, entry);
       }
-      // A link that leads out may be moved when the user had made it, but none is made by the guest.
-      const known = new Set([...before.values()].map((entry) => leadsTo(folder.host, entry)));
+      const links = linksOf(folder.host, before, now);
       for (const entry of changed) {
-        const to = leadsTo(folder.host, entry);
-        if (to === undefined || isWithin(folder.host, to) || known.has(to)) {
+        if (entry.kind !== "symlink" || links.mayMake(entry)) {
           await place(folder.host, entry, copies.get(entry.path));
-        } else process.stderr.write(`warning: not made: "${entry.path}" leads out, to "${to}"\n`);
+        } else {
+          const shown = `${JSON.stringify(entry.path)} leads out, to ${JSON.stringify(entry.target)}`;
+          process.stderr.write(`warning: not made: ${shown}\n`);
+        }
       }
     } finally {
-      await rm(staging, { recursive: true, force: true });
+      if (staging !== undefined) await rm(staging, { recursive: true, force: true });
     }
   });
 }
@@ -169,10 +182,47 @@ async function place(host: string, entry: TreeEntry, copy: string | undefined): 
   }
 }
 
-/** Where a link leads; undefined for what is none. */
-function leadsTo(host: string, entry: TreeEntry): string | undefined {
-  if (entry.kind !== "symlink") return undefined;
-  return resolve(dirname(join(host, entry.path)), entry.target);
+type Link = Extract<TreeEntry, { readonly kind: "symlink" }>;
+type Entries = ReadonlyMap<string, TreeEntry>;
+
+/**
+ * Which links the guest may make: such that stay in the folder, and those that the user had made, wherever they are now.
+ * `..` after a name goes up from where that name leads, which may be a link now or later; so only a beginning of `..` is
+ * understood, and what follows must not pass a link that leads out.
+ */
+function linksOf(host: string, before: Entries, now: Entries) {
+  const linksBefore = [...before.values()].filter((entry) => entry.kind === "symlink");
+  const leadsTo = (link: Link): string => resolve(dirname(join(host, link.path)), link.target);
+  const known = new Set(linksBefore.map(leadsTo));
+  const same = new Set(linksBefore.map(({ path, target }) => `${dirname(path)}\0${target}`));
+  const staysIn = (link: Link, depth = 0): boolean => {
+    const to = leadsTo(link);
+    if (!isPlain(link.target) || !isWithin(host, to) || depth > 40) return false;
+    let at = "";
+    for (const part of relative(host, to).split(sep)) {
+      at = at === "" ? part : `${at}/${part}`;
+      const met = now.get(at);
+      if (met?.kind === "symlink" && met !== link && !staysIn(met, depth + 1)) return false;
+    }
+    return true;
+  };
+  return {
+    mayMake(link: Link): boolean {
+      if (same.has(`${dirname(link.path)}\0${link.target}`)) return true;
+      if (known.has(leadsTo(link)) && isPlain(link.target)) return true;
+      return staysIn(link);
+    },
+  };
+}
+
+/** Whether no `..` comes after a name. A guest cannot make an absolute link, so such a one is the user's. */
+function isPlain(target: string): boolean {
+  if (isAbsolute(target)) return true;
+  const parts = target.split("/").filter((part) => part !== "" && part !== ".");
+  return (
+    parts.lastIndexOf("..") < parts.findIndex((part) => part !== "..") ||
+    parts.every((part) => part === "..")
+  );
 }
 
 function isWithin(host: string, path: string): boolean {

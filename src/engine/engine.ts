@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, extname, join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -9,6 +9,7 @@ import { withCeilings } from "./ceilings.ts";
 import type { GuestOutcome } from "./guest.ts";
 import type { Engine, EngineOptions, Invocation, Module, Result, RunOptions } from "./mod.ts";
 import { interrupt } from "./interrupt.ts";
+import { removeLeftovers, stagingFolder } from "./staging.ts";
 import type { FromWorker, ToWorker } from "./worker.ts";
 
 /** Compiled modules kept; the least recently used goes first. */
@@ -19,6 +20,8 @@ const parkedPerThread = 1000;
 /** How long an interrupted thread may take to answer before it is thrown away. */
 const interruptMs = 2000;
 const longestTimerMs = 2 ** 31 - 1;
+/** Folders of ours below the system's temporary one. */
+const stagingPrefix = "atalanta-";
 /** V8's heap of one thread: trees of its guests, what they throw, and no guest's linear memory. */
 const threadHeapMebibytes = 1024;
 
@@ -70,7 +73,8 @@ class ThreadEngine implements Engine {
 
   constructor(options: EngineOptions) {
     this.#size = options.threads ?? availableParallelism();
-    this.#stagingFolder = options.stagingFolder ?? mkdtempSync(join(tmpdir(), "atalanta-"));
+    if (options.stagingFolder === undefined) void removeLeftovers(tmpdir(), stagingPrefix);
+    this.#stagingFolder = options.stagingFolder ?? temporaryFolder();
   }
 
   async load(
@@ -363,6 +367,18 @@ class ThreadEngine implements Engine {
     for (const thread of threads) this.#discard(thread, aborted());
     await Promise.all(threads.map((thread) => thread.worker.terminate()));
     rmSync(this.#stagingFolder, { recursive: true, force: true });
+  }
+}
+
+function temporaryFolder(): string {
+  try {
+    return stagingFolder(tmpdir(), stagingPrefix);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Failure("storage", `Cannot make a folder for large files: ${reason}`, {
+      cause,
+      hint: "Set TMPDIR to a folder that may be written.",
+    });
   }
 }
 

@@ -3,6 +3,7 @@ import type { Limits } from "../limits/mod.ts";
 import type { Collected, Mount } from "../wasi/mod.ts";
 
 export { createEngine } from "./engine.ts";
+export { isStaging, removeLeftovers, stagingFolder } from "./staging.ts";
 export type { Collected, HostBytes, Mount, TreeEntry } from "../wasi/mod.ts";
 
 /** A compiled module, shared by all invocations of one digest. */

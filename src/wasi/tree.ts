@@ -1,5 +1,6 @@
 import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { Errno } from "./errno.ts";
 import type { HostBytes, Mount, TreeEntry } from "./mod.ts";
 
 /** What a tree may hold, counted over everything that the guest writes. */
@@ -266,7 +267,7 @@ export class Tree {
     const keep = Math.min(file.size, size);
     if (!large) {
       const bytes = new Uint8Array(size);
-      this.read(file, bytes.subarray(0, keep), 0);
+      if (this.read(file, bytes.subarray(0, keep), 0) < keep) throw new Errno("io");
       this.#memoryBytes += size;
       const owned: Content = { kind: "memory", bytes, length: keep, given: false };
       file.content = owned;
@@ -279,7 +280,8 @@ export class Tree {
     const block = new Uint8Array(Math.min(keep, 256 * 1024));
     for (let at = 0; at < keep;) {
       const count = this.read(file, block.subarray(0, Math.min(block.length, keep - at)), at);
-      if (count === 0) throw new Error("a file of the host became shorter");
+      // The file of the host became shorter.
+      if (count === 0) throw new Errno("io");
       writeAll(this.#open(path, "r+"), block.subarray(0, count), at);
       at += count;
     }
