@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 import type { Bundle } from "../document/mod.ts";
 import type { RunState, RunWorkflowOptions } from "../workflow/mod.ts";
 import { finish } from "./finish.ts";
@@ -18,6 +18,7 @@ export interface RunOptions {
   readonly quiet?: boolean;
   readonly progress: boolean;
   readonly log?: boolean;
+  readonly durability?: "normal" | "full";
 }
 
 /** Adds them to a command. */
@@ -29,7 +30,13 @@ export function runOptions(command: Command): Command {
     .option("--log", "show what the steps print, as it comes")
     .option("--no-progress", "lines instead of a tree on a terminal")
     .option("--quiet", "nothing but failures")
-    .option("--json", "events as one line of JSON each");
+    .option("--json", "events as one line of JSON each")
+    .addOption(
+      new Option("--durability <setting>", "full: also a loss of power loses nothing").choices([
+        "normal",
+        "full",
+      ]),
+    );
 }
 
 type How = Pick<RunWorkflowOptions, "dispatcher" | "signal" | "onChange" | "onOutput" | "onNotice">;
@@ -46,6 +53,7 @@ export async function carryOut(
     bundle,
     images: options.image,
     ...(options.maxParallel === undefined ? {} : { maxParallel: options.maxParallel }),
+    ...(options.durability === undefined ? {} : { durability: options.durability }),
   });
   const state = await shown(session, options, work);
   if (state) await finish(state, { artifacts: session.artifacts, ...options });

@@ -40,7 +40,7 @@ Examples:
 Exit codes: 0 succeeded or told, 1 failed, 2 wrong input, 130 interrupted.`,
     )
     .action(async (words: readonly string[], options: Options) => {
-      using journal = openHome();
+      using journal = openHome(options.durability);
       const { nodeFieldSelector, parameter } = options;
       for (const word of words) {
         const name = runName(journal, word);

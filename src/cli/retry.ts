@@ -34,7 +34,7 @@ Examples:
 Exit codes: 0 succeeded, 1 failed, 2 wrong input, 130 interrupted.`,
     )
     .action(async (words: readonly string[], options: Options) => {
-      using journal = openHome();
+      using journal = openHome(options.durability);
       const { nodeFieldSelector, restartSuccessful = false, parameter } = options;
       const asked = {
         restartSuccessful,

@@ -1,4 +1,4 @@
-import { Option, type Command } from "commander";
+import type { Command } from "commander";
 import type { StoredArtifact } from "../artifacts/mod.ts";
 import { parseParameterFile } from "../document/mod.ts";
 import { Failure } from "../errors/mod.ts";
@@ -16,7 +16,6 @@ interface Options extends RunOptions {
   readonly generateName?: string;
   readonly entrypoint?: string;
   readonly workflow?: string;
-  readonly durability?: "full" | "normal";
 }
 
 /** `atalanta run FILE…`: a workflow on this machine, from its arguments to its outputs. */
@@ -39,13 +38,7 @@ export function addRun(program: Command): void {
       "five letters are added to it, instead of metadata.generateName",
     )
     .option("--entrypoint <template>", "begin with this template")
-    .option("--workflow <name>", "which workflow or template, when the files hold several")
-    .addOption(
-      new Option("--durability <setting>", "full: also a loss of power loses nothing").choices([
-        "normal",
-        "full",
-      ]),
-    );
+    .option("--workflow <name>", "which workflow or template, when the files hold several");
   runOptions(command)
     .addHelpText(
       "after",

@@ -25,8 +25,10 @@ export async function openSession(options: {
   readonly images: readonly string[];
   /** Steps that run at once; default 8, on as many threads as there are processors. */
   readonly maxParallel?: number;
+  /** As the journal's: what it says is stored must be on the disk when it is. */
+  readonly durability?: "normal" | "full";
 }): Promise<Session> {
-  const { bundle, maxParallel } = options;
+  const { bundle, maxParallel, durability } = options;
   const configuration = await readConfiguration(bundle.folder);
   const images = new Map([
     ...configuration.images,
@@ -36,10 +38,14 @@ export async function openSession(options: {
   const containers = (await needsContainers(bundle))
     ? stack.use(await containerRunner())
     : undefined;
-  const artifacts = await openArtifactStore({ folder: join(homeFolder(), "artifacts") });
+  const artifacts = await openArtifactStore({
+    folder: join(homeFolder(), "artifacts"),
+    ...(durability === undefined ? {} : { durability }),
+  });
   const runner = stack.use(
     createTaskRunner({
-      engine: createEngine(),
+      // Beside the artifacts: what a guest leaves is stored by a second name instead of a copy.
+      engine: createEngine({ stagingFolder: await artifacts.stagingFolder() }),
       artifacts,
       images,
       ...(containers ? { containers } : {}),

@@ -60,7 +60,7 @@ function add(program: Command, verb: Verb): void {
   runOptions(command)
     .addHelpText("after", `\n${verb.note}\n\nExample:\n  atalanta ${verb.name} my-run`)
     .action(async (words: readonly string[], options: Options) => {
-      using journal = openHome();
+      using journal = openHome(options.durability);
       const { message } = options;
       for (const word of words) {
         const name = runName(journal, word);

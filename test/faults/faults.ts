@@ -15,6 +15,8 @@ export interface FaultOptions {
   readonly workflow: readonly string[];
   readonly runs: number;
   readonly seed: number;
+  /** The command line; default: the built one. */
+  readonly command?: string;
   readonly say?: (line: string) => void;
 }
 
@@ -44,7 +46,7 @@ export async function disturb(options: FaultOptions): Promise<FaultReport> {
   const acceptedAtKill = new Map<number, number>();
   let repeated = 0;
   try {
-    const quiet = new Home(join(base, "quiet"));
+    const quiet = new Home(join(base, "quiet"), options.command);
     const start = performance.now();
     const whole = quiet.process(["run", ...options.workflow, "--name", name, "--json", "--log"]);
     const { code, errors } = await whole.ended;
@@ -55,7 +57,7 @@ export async function disturb(options: FaultOptions): Promise<FaultReport> {
     secondIsRefused(quiet, options.workflow);
 
     for (let round = 0; round < options.runs; round += 1) {
-      const home = new Home(join(base, `run-${round}`));
+      const home = new Home(join(base, `run-${round}`), options.command);
       let accepted: readonly string[] = [];
       const printed = new Set<string>();
       for (let turn = 0; ; turn += 1) {
@@ -129,11 +131,12 @@ function secondIsRefused(home: Home, workflow: readonly string[]): void {
 class Home implements Disposable {
   readonly #folder: string;
   readonly environment: Readonly<Record<string, string>>;
-  readonly command: string = process.env["ATALANTA_BIN"] ?? join(root, "bin/atalanta.js");
+  readonly command: string;
   #before: readonly string[] = [];
 
-  constructor(folder: string) {
+  constructor(folder: string, command: string = join(root, "bin/atalanta.js")) {
     this.#folder = folder;
+    this.command = command;
     this.environment = {
       PATH: process.env["PATH"] ?? "",
       HOME: folder,
