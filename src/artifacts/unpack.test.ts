@@ -265,6 +265,14 @@ describe("hostile archives are refused, and leave nothing behind", () => {
       type: "L",
       body: "a".repeat(2 ** 20 + 1),
     }),
+    "a name longer than a system takes": tarball(
+      { name: "l", type: "L", body: "a/".repeat(100) + "a".repeat(3897) },
+      { name: "a" },
+    ),
+    "a link's target longer than a system takes": tarball(
+      { name: "l", type: "K", body: "a".repeat(4097) },
+      { name: "a", type: "2" },
+    ),
     "a damaged pax record": tarball({ name: "p", type: "x", body: "999 path=a\n" }, { name: "a" }),
     "a header with a wrong checksum": gzipSync(Buffer.alloc(512, "a")),
     "a size that is no number": tarball(
@@ -333,6 +341,35 @@ describe("hostile archives are refused, and leave nothing behind", () => {
     assert.equal((await of({ name: "a", body }, { name: "b", body })).size, 200_000);
     await assert.rejects(of({ name: "a", body }, { name: "b", body }, { name: "c", body: "x" }), {
       message: /more than 200000 bytes/,
+    });
+  });
+
+  test("a hard link counts as the file that it becomes", async () => {
+    const limited = await openArtifactStore({
+      folder: join(folder, "linked"),
+      archives: { totalBytes: 200_000 },
+    });
+    const of = async (...members: readonly Member[]): Promise<StoredArtifact> =>
+      limited.unpack(await limited.putBytes(tarball(...members)), "tar");
+    const linked: readonly Member[] = [
+      { name: "a", body: Buffer.alloc(100_000) },
+      { name: "b", type: "1", target: "a" },
+    ];
+    assert.equal((await of(...linked)).size, 200_000);
+    await assert.rejects(of(...linked, { name: "c", type: "1", target: "b" }), {
+      code: "archive-invalid",
+      message: /more than 200000 bytes/,
+    });
+  });
+
+  test("names do not fill the memory, however well they are packed", async () => {
+    const long = Array.from({ length: 17_000 }, (_, index) => [
+      { name: "l", type: "L", body: `${"a".repeat(4000)}${index}` },
+      { name: "a" },
+    ]).flat();
+    await assert.rejects(unpacked(tarball(...long)), {
+      code: "archive-invalid",
+      message: /names have more than 67108864 bytes/,
     });
   });
 

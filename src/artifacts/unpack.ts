@@ -29,6 +29,9 @@ export const defaultArchiveLimits: ArchiveLimits = {
 const ratioFrom = 256 * 1024 * 1024;
 /** Names nested deeper than any file system would take. */
 const depth = 256;
+/** Longest name or target of a link, as a system takes it, and all of them together: they lie in memory. */
+const nameBytes = 4096;
+const allNameBytes = 64 * 1024 * 1024;
 
 export interface UnpackOptions {
   readonly path: string;
@@ -104,6 +107,7 @@ class Unpacked implements AsyncDisposable {
   readonly #nodes = new Map<string, Node>();
   #entries = 0;
   #bytes = 0;
+  #nameBytes = 0;
   #files = 0;
   #small: FileHandle | undefined;
   #smallUsed = 0;
@@ -130,23 +134,35 @@ class Unpacked implements AsyncDisposable {
       throw broken(`"${shown(path)}" is in it as a folder and as a file`);
     }
     // Argo makes every folder with these bits, so that its owner can go on writing into it.
-    if (entry.kind === "directory") this.#nodes.set(path, { kind: "directory", path, mode: 0o755 });
+    if (entry.kind === "directory") this.#set({ kind: "directory", path, mode: 0o755 });
     else if (entry.kind === "symlink") {
+      checkLength(entry.target);
       if (!safeTarget(path, entry.target)) {
         throw broken(`the link "${shown(path)}" leads outside, to "${shown(entry.target)}"`);
       }
-      this.#nodes.set(path, { kind: "symlink", path, target: entry.target });
+      this.#set({ kind: "symlink", path, target: entry.target });
     } else if (entry.kind === "hardlink") {
       const target = this.#nodes.get(inside(entry.target));
       if (target?.kind !== "file") {
         throw broken(`"${shown(path)}" is a link to "${shown(entry.target)}", which is not in it`);
       }
-      this.#nodes.set(path, { ...target, path });
+      // It becomes a file of its own, and counts as one.
+      this.#addBytes(target.content.kind === "slice" ? target.content.size : 0);
+      this.#set({ ...target, path });
     } else if (entry.kind === "file") {
       const content = await this.#write(entry);
-      this.#nodes.set(path, { kind: "file", path, mode: entry.mode, content });
+      this.#set({ kind: "file", path, mode: entry.mode, content });
     }
     // Devices and pipes are left out, as Argo leaves them out.
+  }
+
+  #set(node: Node): void {
+    this.#nodes.set(node.path, node);
+    const target = node.kind === "symlink" ? node.target : "";
+    this.#nameBytes += Buffer.byteLength(node.path) + Buffer.byteLength(target);
+    if (this.#nameBytes > allNameBytes) {
+      throw broken(`its names have more than ${allNameBytes} bytes together`);
+    }
   }
 
   /** Folders above the path; a link or file there would be a way to write elsewhere. */
@@ -159,7 +175,7 @@ class Unpacked implements AsyncDisposable {
       if (node && node.kind !== "directory") {
         throw broken(`"${shown(path)}" lies below "${shown(parent)}", which is no folder`);
       }
-      if (!node) this.#nodes.set(parent, { kind: "directory", path: parent, mode: 0o755 });
+      if (!node) this.#set({ kind: "directory", path: parent, mode: 0o755 });
     }
     if (this.#nodes.size > 2 * this.#options.limits.entries) {
       throw broken(`it has more than ${2 * this.#options.limits.entries} folders`);
@@ -174,7 +190,7 @@ class Unpacked implements AsyncDisposable {
     await using file = await open(path, "wx");
     let size = 0;
     for await (const block of blocks) {
-      this.#count(block);
+      this.#addBytes(block.length);
       await writeAll(file, block);
       size += block.length;
       if (this.#options.signal?.aborted)
@@ -189,7 +205,7 @@ class Unpacked implements AsyncDisposable {
     const parts: Uint8Array[] = [];
     let length = 0;
     for await (const block of blocks) {
-      this.#count(block);
+      this.#addBytes(block.length);
       length += block.length;
       if (length > size) throw broken("a file has more bytes than it says");
       parts.push(block);
@@ -201,8 +217,8 @@ class Unpacked implements AsyncDisposable {
     return { kind: "slice", path, offset, size: bytes.length };
   }
 
-  #count(block: Uint8Array): void {
-    this.#bytes += block.length;
+  #addBytes(count: number): void {
+    this.#bytes += count;
     if (this.#bytes > this.#allowedBytes) throw this.#tooMuch();
   }
 
@@ -221,6 +237,7 @@ class Unpacked implements AsyncDisposable {
 
 /** The name as a path inside, as Argo reads it: absolute ones begin at the folder, and one that climbs out is refused. */
 function inside(name: string): string {
+  checkLength(name);
   const parts: string[] = [];
   for (const part of name.split("/")) {
     if (part === "" || part === ".") continue;
@@ -229,6 +246,11 @@ function inside(name: string): string {
   }
   if (name.includes("\0")) throw broken(`"${shown(name)}" is no name`);
   return parts.join("/");
+}
+
+function checkLength(name: string): void {
+  if (Buffer.byteLength(name) <= nameBytes) return;
+  throw broken(`"${shown(name)}…" has more than ${nameBytes} bytes`);
 }
 
 function alone(entries: readonly TreeEntry[]): Exclude<Collected, { readonly kind: "missing" }> {
