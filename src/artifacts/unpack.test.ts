@@ -272,6 +272,7 @@ describe("hostile archives are refused, and leave nothing behind", () => {
     "a link's target longer than a system takes": tarball(
       { name: "l", type: "K", body: "a".repeat(4097) },
       { name: "a", type: "2" },
+      { name: "b", body: "x" },
     ),
     "a damaged pax record": tarball({ name: "p", type: "x", body: "999 path=a\n" }, { name: "a" }),
     "a header with a wrong checksum": gzipSync(Buffer.alloc(512, "a")),

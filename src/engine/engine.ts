@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFileSync, rmSync, statSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { availableParallelism, tmpdir, totalmem } from "node:os";
 import { basename, extname, join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Failure } from "../errors/mod.ts";
@@ -34,6 +34,8 @@ interface Job {
   readonly stopListening: () => void;
   /** Where it runs or waits; absent while it is in the queue. */
   thread: Thread | undefined;
+  /** Memory that it holds while it is parked. */
+  heldBytes: number;
   limit: NodeJS.Timeout | undefined;
   waking: NodeJS.Timeout | undefined;
 }
@@ -63,16 +65,20 @@ export function createEngine(options: EngineOptions = {}): Engine {
 
 class ThreadEngine implements Engine {
   readonly #size: number;
+  readonly #parkedBytes: number;
   readonly #stagingFolder: string;
   readonly #compiled = new WeakMap<Module, Compiled>();
   readonly #cache = new Map<string, Module>();
   readonly #threads = new Set<Thread>();
   readonly #queue: Job[] = [];
   #nextId = 1;
+  /** Memory of all that wait; nobody new is started while it is above the ceiling. */
+  #heldBytes = 0;
   #closed = false;
 
   constructor(options: EngineOptions) {
     this.#size = options.threads ?? availableParallelism();
+    this.#parkedBytes = options.parkedBytes ?? (process.constrainedMemory() || totalmem()) / 2;
     if (options.stagingFolder === undefined) void removeLeftovers(tmpdir(), stagingPrefix);
     this.#stagingFolder = options.stagingFolder ?? temporaryFolder();
   }
@@ -135,6 +141,7 @@ class ThreadEngine implements Engine {
         resolve,
         stopListening,
         thread: undefined,
+        heldBytes: 0,
         limit: undefined,
         waking: undefined,
       };
@@ -149,16 +156,30 @@ class ThreadEngine implements Engine {
     for (const thread of this.#threads) {
       const job = thread.running ? undefined : thread.due.shift();
       if (!job) continue;
-      thread.parked.delete(job);
+      this.#unpark(thread, job);
       this.#occupy(thread, job);
       send(thread, { type: "wake", id: job.id });
     }
-    while (this.#queue.length > 0) {
+    // Who waits comes to an end by itself, so the queue always moves on.
+    while (this.#queue.length > 0 && this.#heldBytes <= this.#parkedBytes) {
       const thread = this.#pick();
       const job = thread && this.#queue.shift();
       if (!thread || !job) return;
       this.#give(thread, job);
     }
+  }
+
+  #park(thread: Thread, job: Job, heldBytes: number): void {
+    thread.parked.add(job);
+    job.heldBytes = heldBytes;
+    this.#heldBytes += heldBytes;
+  }
+
+  /** False when it was not parked there. */
+  #unpark(thread: Thread, job: Job): boolean {
+    if (!thread.parked.delete(job)) return false;
+    this.#heldBytes -= job.heldBytes;
+    return true;
   }
 
   /** A free thread; rather one where nobody waits, because whoever waits there is held up by who runs. */
@@ -273,7 +294,7 @@ class ThreadEngine implements Engine {
     }
     this.#free(thread);
     if (message.type === "parked") {
-      thread.parked.add(job);
+      this.#park(thread, job, message.heldBytes);
       const wake = (): void => {
         thread.due.push(job);
         this.#schedule();
@@ -291,12 +312,13 @@ class ThreadEngine implements Engine {
       const place = this.#queue.indexOf(job);
       if (place >= 0) this.#queue.splice(place, 1);
       settle(job, result);
-    } else if (thread.parked.delete(job)) {
+    } else if (this.#unpark(thread, job)) {
       const place = thread.due.indexOf(job);
       if (place >= 0) thread.due.splice(place, 1);
       send(thread, { type: "drop", id: job.id });
       this.#cleanUp(job);
       settle(job, result);
+      this.#schedule();
     } else if (thread.running !== job || thread.stopping) return;
     // A new thread is the surest way, and costs nobody anything when nobody waits on the old one.
     else if (thread.parked.size === 0) this.#discard(thread, result);
@@ -343,6 +365,7 @@ class ThreadEngine implements Engine {
     if (!this.#threads.delete(thread)) return;
     const { running } = thread;
     const lost = [...thread.parked];
+    for (const job of lost) this.#unpark(thread, job);
     thread.stopping?.close();
     void thread.worker.terminate().then(() => {
       for (const job of running ? [running, ...lost] : lost) {

@@ -90,6 +90,12 @@ export class Guest {
     );
   }
 
+  /** What it has of the host's memory, in bytes: its linear memory, its files and what it wrote. */
+  get heldBytes(): number {
+    const output = this.#output.size("stdout") + this.#output.size("stderr");
+    return (this.#memory?.buffer.byteLength ?? 0) + this.#tree.memoryBytes + output;
+  }
+
   /** Lets go of a guest that will not run on. */
   abandon(): void {
     this.#tree.close();

@@ -67,6 +67,8 @@ export interface RunOptions {
 export interface EngineOptions {
   /** Threads that run guests; default: the number of processors. */
   readonly threads?: number;
+  /** Memory of guests that wait, in bytes, above which no further one is started; default: half of what the machine or container has. */
+  readonly parkedBytes?: number;
   /** Folder for spill files, owned by the engine; default: a new one below the system's temporary folder. */
   readonly stagingFolder?: string;
 }

@@ -124,6 +124,28 @@ describe("waiting costs no thread", () => {
   });
 });
 
+test("guests that wait hold so much memory and no more: others begin when they have ended", async () => {
+  // Each probe has some hundred KiB; with the first one asleep the ceiling is reached.
+  await using engine = createEngine({ threads: 2, parkedBytes: 1 });
+  const ends: string[] = [];
+  const noted = async (name: string, running: Promise<Result>): Promise<string> => {
+    const end = code(await running);
+    ends.push(name);
+    return end;
+  };
+  const stop = new AbortController();
+  const first = noted("first", run(engine, ["sleep", "300"]));
+  await sleep(200);
+  const second = noted("second", run(engine, ["echo", "x"]));
+  assert.deepEqual([await first, await second], ["exit 0", "exit 0"]);
+  assert.deepEqual(ends, ["first", "second"]);
+  const third = noted("third", run(engine, ["sleep", "100000"], { signal: stop.signal }));
+  await sleep(200);
+  const fourth = noted("fourth", run(engine, ["echo", "x"]));
+  stop.abort();
+  assert.deepEqual([await third, await fourth], ["aborted", "exit 0"]);
+});
+
 test("closing the engine ends those who sleep", async () => {
   const engine = createEngine({ threads: 1 });
   const asleep = run(engine, ["sleep", "100000"]);

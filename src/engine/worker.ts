@@ -27,8 +27,13 @@ export type FromWorker =
       readonly stream: "stdout" | "stderr";
       readonly bytes: Uint8Array;
     }
-  /** The guest waits for a time, and the thread is free. */
-  | { readonly type: "parked"; readonly id: number; readonly ms: number }
+  /** The guest waits for a time, and the thread is free; its memory is not. */
+  | {
+      readonly type: "parked";
+      readonly id: number;
+      readonly ms: number;
+      readonly heldBytes: number;
+    }
   | { readonly type: "dropped"; readonly id: number }
   | { readonly type: "done"; readonly id: number; readonly outcome: GuestOutcome };
 
@@ -53,7 +58,7 @@ if (port) {
     new Promise((resolve) => {
       const kept = guests.get(id);
       if (kept) kept.wake = resolve;
-      send({ type: "parked", id, ms });
+      send({ type: "parked", id, ms, heldBytes: kept?.guest.heldBytes ?? 0 });
     });
 
   const run = (id: number, key: string, request: GuestRequest): void => {

@@ -108,6 +108,11 @@ export class Tree {
     this.#staging = staging;
   }
 
+  /** Bytes of files that lie in memory. */
+  get memoryBytes(): number {
+    return this.#memoryBytes;
+  }
+
   /** Lays host content into the tree; later mounts cover earlier ones. */
   mount(mount: Mount): void {
     const parts = mount.path.split("/").filter((part) => part !== "");
