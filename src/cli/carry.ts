@@ -5,6 +5,7 @@ import { finish } from "./finish.ts";
 import { interrupted } from "./interrupt.ts";
 import { collect, positive } from "./options.ts";
 import { OutputLines } from "./output.ts";
+import { prepareFolder } from "./outputs.ts";
 import { progressFor } from "./progress.ts";
 import { openSession, type Session } from "./session.ts";
 import { paintFor } from "./style.ts";
@@ -49,6 +50,7 @@ export async function carryOut(
   { bundle, options }: { readonly bundle: Bundle; readonly options: RunOptions },
   work: (session: Session, how: How) => Promise<RunState | void>,
 ): Promise<void> {
+  if (options.outputDir !== undefined) await prepareFolder(options.outputDir);
   await using session = await openSession({
     bundle,
     images: options.image,

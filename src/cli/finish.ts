@@ -1,9 +1,7 @@
-import { join } from "node:path";
 import type { ArtifactStore } from "../artifacts/mod.ts";
-import { Failure } from "../errors/mod.ts";
-import type { ArtifactSource } from "../task/mod.ts";
 import type { RunState } from "../workflow/mod.ts";
 import { event, outputsJson } from "./events.ts";
+import { writeOutputs } from "./outputs.ts";
 import { endLines, failureLines } from "./report.ts";
 import { paintFor } from "./style.ts";
 
@@ -18,14 +16,10 @@ export async function finish(
   },
 ): Promise<void> {
   const { outputDir, json = false, quiet = false } = options;
-  const files = new Map<string, string>();
-  if (outputDir !== undefined) {
-    for (const { name, artifact } of state.outputs.artifacts) {
-      const path = join(outputDir, fileName(name));
-      await exportSource(options.artifacts, artifact, path);
-      files.set(name, path);
-    }
-  }
+  const files =
+    outputDir === undefined
+      ? new Map<string, string>()
+      : await writeOutputs(state, options.artifacts, outputDir);
   const succeeded = state.phase === "Succeeded";
   if (!succeeded) process.exitCode = 1;
   if (json) {
@@ -50,38 +44,4 @@ export async function finish(
     const look = { paint: paintFor(process.stderr), places: state.begin.bundle.places };
     process.stderr.write(`${failureLines(state, look).join("\n")}\n`);
   }
-}
-
-/** Names of outputs come from the document. */
-function fileName(name: string): string {
-  if (!/[/\\\0]/.test(name) && name !== "." && name !== ".." && name !== "") return name;
-  throw new Failure("artifact-path", `The output "${name}" cannot be the name of a file`, {
-    hint: "Use letters, digits, - and _ in its name.",
-  });
-}
-
-/** Writes an artifact to a path, wherever it comes from. */
-async function exportSource(
-  artifacts: ArtifactStore,
-  source: ArtifactSource,
-  path: string,
-): Promise<void> {
-  if (source.kind === "raw") {
-    await artifacts.exportTo(await artifacts.putBytes(Buffer.from(source.data)), path);
-    return;
-  }
-  if (source.kind === "stored") {
-    const { artifact, subPath } = source;
-    const part = subPath ? await artifacts.content(artifact, subPath) : undefined;
-    await artifacts.exportTo(part ? await artifacts.put({ path, ...part }) : artifact, path);
-    return;
-  }
-  const key = source.subPath ? `${source.key}/${source.subPath}` : source.key;
-  const found = await artifacts.find(key);
-  if (!found)
-    throw new Failure("artifact-missing", `The artifact repository has nothing at "${key}"`);
-  await artifacts.exportTo(
-    "artifact" in found ? found.artifact : await artifacts.put({ path, ...found.content }),
-    path,
-  );
 }

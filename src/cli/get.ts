@@ -1,7 +1,9 @@
+import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { getRun, type RunNode, type RunState } from "../workflow/mod.ts";
 import { workflowJson } from "./argo.ts";
 import { age, duration } from "./format.ts";
+import { homeFolder } from "./home.ts";
 import { openHome, runName, statusOf } from "./journal.ts";
 import { NodeTree } from "./nodetree.ts";
 import { rowMessage, rowName, rowTime } from "./phase.ts";
@@ -16,6 +18,7 @@ interface Options {
   readonly status?: string;
   readonly nodeFieldSelector?: string;
   readonly watch?: boolean;
+  readonly outputDir?: string;
 }
 
 /** `atalanta get NAME…` */
@@ -37,6 +40,7 @@ export function addGet(program: Command): void {
     .option("--node-field-selector <conditions>", "only nodes such as displayName=split")
     .option("--no-color", "no colours")
     .option("-w, --watch", "until the run has ended")
+    .option("--output-dir <folder>", "write the run's output artifacts there")
     .addHelpText(
       "after",
       `
@@ -44,7 +48,8 @@ Loops of more than 20 items are one line with counts; -o wide shows each item.
 
 Examples:
   atalanta get @latest
-  atalanta get @latest -o json`,
+  atalanta get @latest -o json
+  atalanta get my-run --output-dir out`,
     )
     .action(async (names: readonly string[], options: Options) => {
       using journal = openHome();
@@ -54,8 +59,19 @@ Examples:
         const state = getRun(journal, name);
         const live = journal.list().some((run) => run.name === name && run.live);
         process.stdout.write(await shown(state, live, options));
+        if (options.outputDir !== undefined) await exportOutputs(state, options.outputDir);
       }
     });
+}
+
+/** Where they are goes to stderr: stdout may be JSON. */
+async function exportOutputs(state: RunState, folder: string): Promise<void> {
+  const { prepareFolder, writeOutputs } = await import("./outputs.ts");
+  const { openArtifactStore } = await import("../artifacts/mod.ts");
+  await prepareFolder(folder);
+  const artifacts = await openArtifactStore({ folder: join(homeFolder(), "artifacts") });
+  for (const path of (await writeOutputs(state, artifacts, folder)).values())
+    process.stderr.write(`wrote ${path}\n`);
 }
 
 async function shown(state: RunState, live: boolean, options: Options): Promise<string> {
