@@ -2,12 +2,15 @@
 // Finds a Node that is new enough (the npm package "node" brings one) and starts the built command line.
 import { spawn } from "node:child_process";
 import * as modules from "node:module";
-import { constants } from "node:os";
+import { constants, homedir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const main = new URL("../dist/cli/main.js", import.meta.url);
 if (Number(process.versions.node.split(".")[0]) >= 26) {
-  modules.enableCompileCache?.();
+  // In the user's own cache: another user could have made the folder that Node takes by itself below /tmp.
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
+  modules.enableCompileCache?.(join(cache, "atalanta", "compile"));
   try {
     await import(main.href);
   } catch (error) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, describe, test } from "node:test";
@@ -148,6 +148,20 @@ describe("wrong input ends with exit code 2 before anything begins", () => {
     assert.match(stderr, wanted);
     assert.match(stderr, /hint: /);
   }
+});
+
+test("output that cannot be written is an error with a code, not a stack trace", (context) => {
+  if (!existsSync("/dev/full")) return context.skip("no /dev/full here: this is NOT tested");
+  const out = openSync("/dev/full", "w");
+  const words = [join(root, "src/cli/main.ts"), "version"];
+  const { status, stderr } = spawnSync(process.execPath, words, {
+    encoding: "utf8",
+    stdio: ["ignore", out, "pipe"],
+    env: home.env(),
+  });
+  closeSync(out);
+  assert.equal(status, 1);
+  assert.match(stderr, /^error\[storage\].*\n {2}hint: .*\n$/);
 });
 
 test("a data folder that is a file is refused", () => {

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { toFailure } from "../errors/mod.ts";
+import { Failure, toFailure } from "../errors/mod.ts";
 import { commands } from "./commands.ts";
 import { printFailure, usageFailure } from "./print.ts";
 
@@ -11,7 +11,13 @@ const json = ours.includes("--json");
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(141);
-    throw error;
+    const failure = new Failure("storage", `Cannot write the output: ${error.message}`, {
+      cause: error,
+      hint: "Make room where the output goes, or write it somewhere else.",
+    });
+    // Not for stderr itself: there is nowhere left to say it.
+    if (stream === process.stdout) printFailure(failure, json);
+    process.exit(1);
   });
 }
 if (ours.includes("--no-color")) process.env["NO_COLOR"] = "1";
