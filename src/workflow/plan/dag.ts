@@ -1,6 +1,7 @@
 import { toFailure } from "../../errors/mod.ts";
 import type { TaskResult } from "../../expression/mod.ts";
 import { keep, plainly, unplanned, type Call } from "./call.ts";
+import { failFastMessage } from "./failfast.ts";
 import { frame } from "./frame.ts";
 import { isLoop, itemsOf } from "./loops.ts";
 import { isForgiven, MemberNames, rounds, single, type Enlisting, type Member } from "./members.ts";
@@ -10,7 +11,7 @@ import { orderOf, type Order } from "./order.ts";
 import { composed, exportGlobals } from "./outputs.ts";
 import { abandon, letIn, makeDoor, type Door } from "./parallelism.ts";
 import type { Plan } from "./plan.ts";
-import { failFastMessage, leaveOut, roundsBelow } from "./steps.ts";
+import { leaveOut, roundsBelow } from "./steps.ts";
 import { endRounds, type TaskGroupBody } from "./taskgroup.ts";
 import type { Phase } from "./types.ts";
 
@@ -177,10 +178,10 @@ export function taskDone(plan: Plan, node: PlanNode, child: PlanNode): void {
   body.awaited -= 1;
   const step = order.sites[task]?.step;
   if (failed(branch) && step && !isForgiven(step, branch)) {
-    const { template } = node.used ?? {};
-    if (order.isTarget[task] && template?.dag?.failFast !== false) body.closed ??= "failed";
-    if (child.failed && template?.failFast) body.closed ??= "abandoned";
-    if (body.closed) abandon(plan, body.door);
+    if (order.isTarget[task] && node.used?.template.dag?.failFast !== false) {
+      body.closed ??= "failed";
+      abandon(plan, body.door);
+    }
   }
   for (const next of order.after[task] ?? []) {
     const missing = (body.missing[next] ?? 0) - 1;

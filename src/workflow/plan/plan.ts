@@ -22,6 +22,8 @@ export interface Rules {
   readonly ended: (plan: Plan, node: PlanNode) => void;
   /** A node of the run itself is done. */
   readonly runDone: (plan: Plan, node: PlanNode) => void;
+  /** A node has failed, and its hooks are still to come. */
+  readonly failed: (plan: Plan, node: PlanNode) => void;
   readonly startLeaf: (plan: Plan, node: PlanNode) => void;
 }
 
@@ -195,7 +197,10 @@ export class Plan {
     this.active.delete(node);
     this.changed.add(node.id);
     if (isLeaf(node.type)) this.leavesDone += 1;
-    if (node.failed) this.failures += 1;
+    if (node.failed) {
+      this.failures += 1;
+      this.rules.failed(this, node);
+    }
     const { frame } = node;
     this.waits.delete(node.id);
     leave(this, node);

@@ -1,5 +1,6 @@
 import { attemptDone, tryAgain } from "./retry.ts";
 import { enterDag, taskDone } from "./dag.ts";
+import { closeAfter } from "./failfast.ts";
 import { ended, watch } from "./hooks.ts";
 import { enterLeaf, leafDeadline, leafEnded, startLeaf } from "./leaves.ts";
 import { beginRun, runDone, watchRun } from "./lifecycle.ts";
@@ -31,6 +32,7 @@ const rules: Rules = {
   began: watch,
   ended,
   runDone,
+  failed: closeAfter,
   startLeaf,
 };
 

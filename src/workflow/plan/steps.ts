@@ -1,12 +1,13 @@
 import type { Step } from "../../document/mod.ts";
 import { Failure, toFailure } from "../../errors/mod.ts";
+import { failFastMessage } from "./failfast.ts";
 import { frame } from "./frame.ts";
 import { isLoop, itemsCeiling, itemsOf } from "./loops.ts";
 import { isForgiven, MemberNames, rounds, single, type Enlisting, type Member } from "./members.ts";
 import { joined } from "./name.ts";
 import type { PlanNode } from "./node.ts";
 import { composed, exportGlobals } from "./outputs.ts";
-import { abandon, letIn, makeDoor, type Door } from "./parallelism.ts";
+import { letIn, makeDoor, type Door } from "./parallelism.ts";
 import type { Plan } from "./plan.ts";
 import { resultsRead, type Site, type Used } from "./templates.ts";
 import { keep, unplanned } from "./call.ts";
@@ -219,9 +220,6 @@ export function roundsBelow(plan: Plan, into: PlanNode, name: string): PlanNode[
   return found;
 }
 
-/** What Argo says of a template whose `failFast` gave up the rest. */
-export const failFastMessage = "template has failed or errored children and failFast enabled";
-
 /** A step, with its hooks, is done. */
 export function stepDone(plan: Plan, groupNode: PlanNode, child: PlanNode): void {
   const group = groupNode.frame?.body;
@@ -231,7 +229,6 @@ export function stepDone(plan: Plan, groupNode: PlanNode, child: PlanNode): void
   group.awaited -= 1;
   const site = child.frame?.site;
   if (child.failed && site) note(group, groupNode, child, site);
-  if (child.failed && group.failed && steps?.used?.template.failFast) abandon(plan, body.door);
   if (group.awaited === 0) endGroup(plan, groupNode, group);
 }
 

@@ -1,6 +1,6 @@
 import type { PlanNode } from "./node.ts";
 import type { Plan } from "./plan.ts";
-import { failFastMessage } from "./steps.ts";
+import { failFastMessage } from "./failfast.ts";
 import type { Phase } from "./types.ts";
 
 /** The rounds of a DAG task that is a loop. */
