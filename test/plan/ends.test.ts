@@ -49,6 +49,7 @@ describe("a stop", () => {
     assert.equal(drive.works.length, 1);
     assert.equal(drive.planner.state.phase, "Failed");
     assert.equal(drive.node("wf[0].loop(0:0)").message, "Stopped with strategy 'Stop'");
+    assert.equal(drive.find("wf[0].loop(0:0)(1)"), undefined);
   });
 
   test("as Terminate also ends exit handlers", () => {

@@ -52,6 +52,20 @@ describe("parallelism", () => {
     assert.deepEqual(drive.runs, ["wf[0].a(0:0)(1)"]);
   });
 
+  test("keeps its place for who holds a lock that the others wait for", () => {
+    const again = leaf("leaf", {
+      retryStrategy: { limit: 1, backoff: { duration: "60" } },
+      synchronization: { mutex: { name: "m" } },
+    });
+    const drive = new Drive(bundleOf([{ name: "main", parallelism: 1, steps: loop(2) }, again]));
+    drive.lock("wf[0].a(0:0)");
+    drive.end("wf[0].a(0:0)(0)", { phase: "Failed" });
+    assert.equal(drive.find("wf[0].a(1:1)"), undefined);
+    drive.pass(60_000);
+    drive.end("wf[0].a(0:0)(1)");
+    assert.equal(drive.node("wf[0].a(1:1)").phase, "Pending");
+  });
+
   test("with failFast gives up what has not begun after a failure", () => {
     const main: Template = { name: "main", parallelism: 1, failFast: true, steps: loop(5) };
     const drive = new Drive(bundleOf([main, leaf()]));

@@ -130,11 +130,11 @@ export function randomBundle(chance: Chance): Bundle {
   function loop(): Partial<Step> {
     if (!chance.one(4)) return {};
     const items = Array.from({ length: chance.below(5) }, (_, index) => index);
+    if (chance.one(20)) return { withParam: "no list" };
     return chance.pick<Partial<Step>>([
       { withItems: items.length === 0 ? [0] : items },
       { withParam: JSON.stringify(items) },
       { withSequence: { count: chance.below(4) } },
-      { withParam: "no list" },
     ]);
   }
 
@@ -195,13 +195,18 @@ export function randomBundle(chance: Chance): Bundle {
     }
     return add({
       name,
-      wasm: { module: "leaf.wasm", args: [chance.one(30) ? "{{nothing.known}}" : "{{node.name}}"] },
+      wasm: { module: "leaf.wasm", args: [argument()] },
       ...(chance.one(4) ? { retryStrategy: retries() } : {}),
       ...(chance.one(8) ? { timeout: chance.pick(seconds) } : {}),
       ...(chance.one(8) ? { activeDeadlineSeconds: 1 + chance.below(10) } : {}),
       ...(plain ? {} : locks(depth)),
       ...(plain ? {} : memory()),
     });
+  }
+
+  function argument(): string {
+    if (chance.one(80)) return "{{nothing.known}}";
+    return chance.one(3) ? "{{=sprig.randAlpha(5)}}" : "{{node.name}}";
   }
 
   const main = container(0);

@@ -76,6 +76,7 @@ class World {
   }
 
   play(): void {
+    const chance = this.#chance;
     this.#apply({ type: "begun", at: this.#at });
     this.#meddle();
     for (;;) {
@@ -84,6 +85,8 @@ class World {
         if (this.#finished ? this.#takeUp() : this.#carryOn()) continue;
         break;
       }
+      // Also while old work is still to report its end.
+      if (this.#finished && chance.one(10) && this.#takeUp()) continue;
       assert(this.events.length < eventsCeiling, "the run does not come to an end");
       this.#due.sort((left, right) => left.at - right.at || left.order - right.order);
       const due = this.#due.shift();
@@ -213,7 +216,7 @@ class World {
     this.#running.set(work.node, work);
     this.#checkBefore(work);
     const chance = this.#chance;
-    const phase = chance.one(4) ? "Failed" : chance.one(8) ? "Error" : "Succeeded";
+    const phase = chance.one(8) ? "Failed" : chance.one(16) ? "Error" : "Succeeded";
     const ending: Ending = {
       phase,
       ...(phase === "Failed" ? { exitCode: 1 + chance.below(5) } : {}),
