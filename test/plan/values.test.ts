@@ -4,8 +4,7 @@ import type { Arguments, Step, Template, WorkflowTemplate } from "../../src/docu
 import type { StoredArtifact } from "../../src/task/mod.ts";
 import { bundleOf, Drive, leaf, say } from "./drive.ts";
 
-const stored = (digest: string): StoredArtifact =>
-  ({ kind: "file", digest, size: 1 }) as StoredArtifact;
+const stored = (digest: string): StoredArtifact => ({ kind: "file", digest, size: 1 });
 
 /** What a tag becomes in the program of the entry node. */
 function value(
