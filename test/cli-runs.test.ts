@@ -293,6 +293,13 @@ describe("the verbs", () => {
       ].join("\n"),
     );
     assert.equal(home.run(["logs", "shown", "page(1:1)"]).stdout, "page(1:1): page 1\n");
+    assert.deepEqual(lines(home.run(["logs", "shown", "page"]).stdout).toSorted(), [
+      "page(0:0): page 0",
+      "page(1:1): page 1",
+      "page(2:2): page 2",
+    ]);
+    assert.equal(home.run(["logs", "shown", "check"]).stdout, "check(0): no paper left\n");
+    assert.equal(home.run(["logs", "shown", "shown.check"]).stdout, "check(0): no paper left\n");
     assert.equal(home.run(["logs", "shown", "--grep", "^no "]).stdout, "check(0): no paper left\n");
     assert.equal(home.run(["logs", "shown", "count", "--tail", "0"]).stdout, "");
     const wrong = home.run(["logs", "shown", "nothing"]);

@@ -44,6 +44,9 @@ describe("--help", () => {
     ),
   );
   assert.ok(lines.size > 20);
+  test("shows no default that is an empty list", () => {
+    for (const page of pages) assert.doesNotMatch(home.run([...page, "--help"]).stdout, /\[\]/);
+  });
   for (const line of lines) {
     test(`atalanta ${line}`, async () => {
       using own = new Home();

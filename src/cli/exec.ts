@@ -6,6 +6,7 @@ import { resolveLimits } from "../limits/mod.ts";
 import { mountOf, shareFolder, writeBack } from "./folder.ts";
 import { interrupted } from "./interrupt.ts";
 import { printFailure } from "./print.ts";
+import { collect } from "./options.ts";
 import { printable } from "./text.ts";
 
 interface Options {
@@ -18,8 +19,6 @@ interface Options {
 
 /** A guest's stdin lies in memory, twice while it crosses to the thread. */
 const stdinBytes = 512 * 1024 * 1024;
-
-const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
 /** `atalanta exec MODULE -- ARGS…`: one module, like a local command. */
 export function addExec(program: Command): void {

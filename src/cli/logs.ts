@@ -23,7 +23,10 @@ export function addLogs(program: Command): void {
     .command("logs")
     .description("Print what the steps of a run printed")
     .argument("<name>", "name of a run; @latest is the one that began last")
-    .argument("[node]", "only this node: its id, name or display name")
+    .argument(
+      "[node]",
+      "only this node: its id, name or display name; that of a loop is all of its items",
+    )
     .option("-f, --follow", "until the run has ended; a step's log comes when the step has ended")
     .option("--tail <lines>", "only so many of the last lines of each step", nonNegative("--tail"))
     .option("--grep <expression>", "only lines that match this regular expression")

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help } from "commander";
 import { Failure, toFailure } from "../errors/mod.ts";
 import { commands } from "./commands.ts";
 import { printFailure, usageFailure } from "./print.ts";
@@ -28,6 +28,11 @@ const program = new Command("atalanta")
   .exitOverride()
   .configureOutput({
     outputError: (text) => printFailure(usageFailure(text), json),
+  })
+  // Options that may be given again begin with an empty list, which is nothing to tell.
+  .configureHelp({
+    optionDescription: (option) =>
+      new Help().optionDescription(option).replace(" (default: [])", ""),
   })
   .addHelpText(
     "after",

@@ -124,10 +124,16 @@ export interface NodeLog {
   readonly log: StoredArtifact;
 }
 
-/** Logs of the leaves that have written something, in the order in which they began. `node` is an id, a name or a display name. */
+/**
+ * Logs of the leaves that have written something, in the order in which they began. `node` is an id, a name or a display
+ * name; that of a loop or of a step that is retried stands for its items and attempts, `page` for `page(0:a)` too.
+ */
 export function logsOf(state: RunState, node?: string): readonly NodeLog[] {
   const nodes = [...state.nodes.values()].filter(
-    ({ id, name, displayName }) => node === undefined || [id, name, displayName].includes(node),
+    ({ id, name, displayName }) =>
+      node === undefined ||
+      id === node ||
+      [name, displayName].some((own) => own === node || own.startsWith(`${node}(`)),
   );
   if (node !== undefined && nodes.length === 0) {
     throw new Failure("not-found", `The run "${state.begin.name}" has no node "${node}"`, {
