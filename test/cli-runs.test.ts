@@ -178,6 +178,16 @@ describe("atalanta run", () => {
     );
   });
 
+  test("a run goes on from another folder than the one it began in", async () => {
+    const started = home.start(["run", approve, "--name", "elsewhere"]);
+    await started.prints(/waits for resume/);
+    started.process.kill("SIGINT");
+    assert.equal(await started.ended, 130);
+    const resume = ["resume", "elsewhere", "-p", "approved=yes", "--quiet"];
+    const { status, stderr } = home.run(resume, { cwd: home.folder });
+    assert.equal(status, 0, stderr);
+  });
+
   test("a reader that goes away (| head) ends it without a word", async () => {
     const started = home.start(["run", page, "-p", "pages=300", "--name", "pipe"]);
     started.process.stdout?.once("data", () => started.process.stdout?.destroy());

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { StoredArtifact } from "../artifacts/mod.ts";
 import { parseParameterFile } from "../document/mod.ts";
@@ -72,7 +73,9 @@ Exit codes: 0 succeeded, 1 failed, 2 wrong input, 130 interrupted.`,
           artifacts[name] = await session.artifacts.putPath(path);
         }
         const { name } = options;
-        const given = { journal, bundle, parameters, artifacts };
+        // Whoever goes on with the run may be in another folder.
+        const placed = { ...bundle, folder: resolve(bundle.folder) };
+        const given = { journal, bundle: placed, parameters, artifacts };
         using claim = beginRun(name === undefined ? given : { ...given, name });
         // Awaited here: the claim ends with this function.
         return await runWorkflow({ claim, ...how });

@@ -20,7 +20,10 @@ export class Home implements Disposable {
   readonly environment: Record<string, string> = {};
 
   /** Runs the command line in the project's folder. */
-  run(args: readonly string[], options: { readonly input?: string } = {}): Ended {
+  run(
+    args: readonly string[],
+    options: { readonly input?: string; readonly cwd?: string } = {},
+  ): Ended {
     const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
       cwd: root,
       encoding: "utf8",
