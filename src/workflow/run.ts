@@ -175,6 +175,8 @@ class Run {
     this.#deliver();
     this.#takeLocks();
     this.#start();
+    // The process before may have died right after the end.
+    if (this.#outstanding.finished) this.#end();
   }
 
   #time(): number {
@@ -196,9 +198,12 @@ class Run {
   #deliver(answered: readonly number[] = []): void {
     let ids = answered;
     while (this.#inbox.length > 0 && !this.#over) {
-      const events = this.#inbox.splice(0);
+      const events: RunEvent[] = [];
       const effects: Effect[] = [];
-      for (const event of events) {
+      for (const event of this.#inbox.splice(0)) {
+        // What came in the same moment as the end changes nothing any more.
+        if (this.#outstanding.finished && event.type !== "retried") continue;
+        events.push(event);
         const asked = this.#planner.apply(event);
         this.#outstanding.note(event, asked);
         effects.push(...asked);

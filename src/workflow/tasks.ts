@@ -5,6 +5,9 @@ import { parseBytes } from "../limits/mod.ts";
 import type { ContainerProgram, Task, WasmProgram } from "../task/mod.ts";
 import type { Begin, Work } from "./plan/mod.ts";
 
+/** The planner calls work off at its deadline, with its own words; this is for a runner that does not hear it. */
+const graceMs = 1000;
+
 /** Turns a leaf that is ready into a task. Throws a `Failure` when the document asks for what is not there. */
 export function toTask(work: Work, begin: Begin, now: number): Task {
   const { program } = work;
@@ -21,7 +24,9 @@ export function toTask(work: Work, begin: Begin, now: number): Task {
     ...(stdin === undefined ? {} : { stdin }),
     inputs: work.inputs,
     outputs: work.outputs,
-    ...(work.deadlineAt === undefined ? {} : { timeoutMs: Math.max(1, work.deadlineAt - now) }),
+    ...(work.deadlineAt === undefined
+      ? {}
+      : { timeoutMs: Math.max(1, work.deadlineAt - now + graceMs) }),
   };
 }
 
