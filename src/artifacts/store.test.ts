@@ -224,3 +224,15 @@ test("a caller that stops waiting gets no half artifact", async () => {
   await assert.rejects(store.put(collected, { signal: stopped }), { code: "aborted" });
   assert.deepEqual(globSync("partial/*", { cwd: join(folder, "artifacts") }), []);
 });
+
+test("storing the same bytes again heals a damaged file", async () => {
+  const bytes = Buffer.from("a log that is written twice");
+  const stored = await store.putBytes(bytes);
+  const hex = stored.digest.slice("sha256:".length);
+  writeFileSync(
+    join(folder, "artifacts/sha256", hex.slice(0, 2), hex.slice(2)),
+    "a log that is written twicE",
+  );
+  assert.deepEqual(await store.putBytes(bytes), stored);
+  assert.deepEqual(Buffer.from(await store.read(stored)), bytes);
+});

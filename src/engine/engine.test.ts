@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { after, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { defaultLimits, type Limits } from "../limits/mod.ts";
 import { demangled } from "./stack.ts";
 import { createEngine, type Mount, type Result } from "./mod.ts";
@@ -219,4 +221,24 @@ describe("bytes that are no module", () => {
     assert.equal(result.failure.code, "module-import");
     assert.match(result.failure.message, /env\.f/);
   });
+});
+
+test("a module file that has changed is loaded anew, however often it was loaded before", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "atalanta-test-"));
+  try {
+    const path = join(folder, "step.wasm");
+    copyFileSync(probe, path);
+    // A file that was changed within the last second is read each time.
+    await sleep(1100);
+    const first = await engine.load({ path });
+    assert.equal(await engine.load({ path }), first);
+    copyFileSync(resolve(guests, "hello/hello.wasm"), path);
+    assert.notEqual((await engine.load({ path })).digest, first.digest);
+    await sleep(1100);
+    assert.notEqual((await engine.load({ path })).digest, first.digest);
+    rmSync(path);
+    await assert.rejects(engine.load({ path }), { code: "module-not-found" });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
