@@ -4,6 +4,7 @@ import {
   existsSync,
   globSync,
   mkdirSync,
+  readdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -235,4 +236,26 @@ test("storing the same bytes again heals a damaged file", async () => {
   );
   assert.deepEqual(await store.putBytes(bytes), stored);
   assert.deepEqual(Buffer.from(await store.read(stored)), bytes);
+});
+
+test("an export that does not come to its end leaves nothing under the name, and an older file as it was", async () => {
+  const store = await openArtifactStore({ folder: join(folder, "half") });
+  // No file system of a host takes the second name.
+  const tree = await store.put({
+    path: "",
+    kind: "directory",
+    entries: ["a", "b".repeat(300)].map((path) => ({
+      kind: "file",
+      path,
+      mode: 0o644,
+      content: { kind: "bytes", bytes: Buffer.from(path) },
+    })),
+  });
+  const to = join(folder, "half-out", "tree");
+  await assert.rejects(store.exportTo(tree, to), { code: "storage" });
+  assert.deepEqual(readdirSync(join(folder, "half-out")), []);
+  mkdirSync(to);
+  writeFileSync(join(to, "mine"), "not touched");
+  await assert.rejects(store.exportTo(tree, to), { code: "storage" });
+  assert.deepEqual(readdirSync(to).toSorted(), ["a", "mine"]);
 });

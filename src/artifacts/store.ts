@@ -219,34 +219,58 @@ class FolderStore implements ArtifactStore {
     const content = await this.content(artifact, "", options);
     await stored(path, async () => {
       await mkdir(dirname(resolve(path)), { recursive: true });
-      if (content.kind === "file") {
-        const beside = `${path}.${randomUUID()}.partial`;
-        try {
-          await this.#write(content, beside, options.signal);
-          await rename(beside, path);
-        } finally {
-          await rm(beside, { force: true });
-        }
-        return;
-      }
-      await mkdir(path, { recursive: true });
-      // Links come last, so that nothing is ever written through one. Names came from a guest: what leads outside is left out.
+      if (content.kind === "file") return this.#replace(content, path, options.signal);
+      // Names came from a guest: what leads outside is left out.
       const entries = content.entries.filter((entry) => staysInside(entry.path));
-      for (const entry of entries) {
-        const to = join(path, entry.path);
-        if (entry.kind === "directory") await mkdir(to, { recursive: true });
-        if (entry.kind !== "file") continue;
-        await mkdir(dirname(to), { recursive: true });
-        await this.#write(entry, to, options.signal);
-      }
-      for (const entry of entries) {
-        if (entry.kind !== "symlink" || !safeTarget(entry.path, entry.target)) continue;
-        const to = join(path, entry.path);
-        await mkdir(dirname(to), { recursive: true });
-        await rm(to, { force: true });
-        await symlink(entry.target, to);
+      if (await isThere(path)) return this.#writeTree(entries, path, { ...options, beside: true });
+      // A new folder has its name only when all of it is there.
+      const beside = `${path}.${randomUUID()}.partial`;
+      try {
+        await this.#writeTree(entries, beside, { ...options, beside: false });
+        await rename(beside, path);
+      } finally {
+        await rm(beside, { recursive: true, force: true });
       }
     });
+  }
+
+  /** With `beside` each file replaces the one that is there, or leaves it, and is never half. */
+  async #writeTree(
+    entries: readonly TreeEntry[],
+    path: string,
+    { signal, beside }: Wait & { readonly beside: boolean },
+  ): Promise<void> {
+    await mkdir(path, { recursive: true });
+    // Links come last, so that nothing is ever written through one.
+    for (const entry of entries) {
+      const to = join(path, entry.path);
+      if (entry.kind === "directory") await mkdir(to, { recursive: true });
+      if (entry.kind !== "file") continue;
+      await mkdir(dirname(to), { recursive: true });
+      await (beside ? this.#replace(entry, to, signal) : this.#write(entry, to, signal));
+    }
+    for (const entry of entries) {
+      if (entry.kind !== "symlink" || !safeTarget(entry.path, entry.target)) continue;
+      const to = join(path, entry.path);
+      await mkdir(dirname(to), { recursive: true });
+      await rm(to, { force: true });
+      await symlink(entry.target, to);
+    }
+  }
+
+  /** A killed process leaves the old file, or none, under the name. */
+  async #replace(
+    file: { readonly mode: number; readonly content: HostBytes },
+    to: string,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const beside = `${to}.${randomUUID()}.partial`;
+    try {
+      await this.#write(file, beside, signal);
+      await rename(beside, to);
+    } finally {
+      await rm(beside, { force: true });
+    }
   }
 
   async #write(
@@ -409,6 +433,16 @@ class FolderStore implements ArtifactStore {
     for (const entry of index) {
       if (entry.kind === "file" && entry.size > packedBytes) reached.add(hexOf(entry.digest));
     }
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (thrown) {
+    if (isCode(thrown, "ENOENT")) return false;
+    throw thrown;
   }
 }
 

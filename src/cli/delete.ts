@@ -1,6 +1,11 @@
+import { join } from "node:path";
 import type { Command } from "commander";
+import { openArtifactStore } from "../artifacts/mod.ts";
 import { Failure } from "../errors/mod.ts";
-import { deleteRun, listRuns } from "../workflow/mod.ts";
+import { deleteRun, listRuns, liveArtifacts } from "../workflow/mod.ts";
+import { bytes } from "./format.ts";
+import { interrupted } from "./interrupt.ts";
+import { homeFolder } from "./home.ts";
 import { openHome, runName } from "./journal.ts";
 import { filterOf, type Filter } from "./list.ts";
 
@@ -13,7 +18,7 @@ interface Options extends Filter {
 export function addDelete(program: Command): void {
   program
     .command("delete")
-    .description("Forget runs; their artifacts stay in the artifact folder")
+    .description("Forget runs, and remove artifacts that no run needs any more")
     .argument("[name...]", "names of runs; @latest is the one that began last")
     .option("--all", "every run")
     .option("--completed", "runs that have ended")
@@ -24,13 +29,14 @@ export function addDelete(program: Command): void {
     .addHelpText(
       "after",
       `
-A run that a process carries out is not deleted: terminate it first.
+A run that a process carries out is not deleted: terminate it first. Artifacts under a key of the repository (s3:) and those
+stored within the last hour stay; the next delete removes what is older then.
 
 Examples:
   atalanta delete my-run
   atalanta delete --completed --older 7d`,
     )
-    .action((words: readonly string[], options: Options) => {
+    .action(async (words: readonly string[], options: Options) => {
       using journal = openHome();
       const filtered = [options.completed, options.older, options.status, options.prefix].some(
         (value) => value !== undefined,
@@ -49,5 +55,9 @@ Examples:
         else deleteRun(journal, name);
         process.stdout.write(`workflow ${name} deleted${options.dryRun ? " (dry run)" : ""}\n`);
       }
+      if (options.dryRun) return;
+      const artifacts = await openArtifactStore({ folder: join(homeFolder(), "artifacts") });
+      const freed = await artifacts.prune(liveArtifacts(journal), { signal: interrupted });
+      if (freed.files > 0) process.stdout.write(`${bytes(freed.bytes)} of artifacts removed\n`);
     });
 }

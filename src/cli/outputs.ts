@@ -1,4 +1,5 @@
-import { mkdir } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ArtifactStore } from "../artifacts/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
@@ -9,6 +10,7 @@ import type { RunState } from "../workflow/mod.ts";
 export async function prepareFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true });
+    await access(path, constants.W_OK | constants.X_OK);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new Failure("invalid-argument", `Cannot write outputs to "${path}": ${reason}`, {
@@ -33,10 +35,14 @@ export async function writeOutputs(
     }
   } catch (thrown) {
     const { code, message } = toFailure(thrown);
-    throw new Failure(code, message, {
-      cause: thrown,
-      hint: `Nothing of the run is lost. Write its outputs elsewhere with: atalanta get ${state.begin.name} --output-dir FOLDER`,
-    });
+    throw new Failure(
+      code,
+      `The run "${state.begin.name}" is over (${state.phase}), but its outputs are not written: ${message}`,
+      {
+        cause: thrown,
+        hint: `Nothing of the run is lost. Write its outputs elsewhere with: atalanta get ${state.begin.name} --output-dir FOLDER`,
+      },
+    );
   }
   return files;
 }

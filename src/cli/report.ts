@@ -94,7 +94,9 @@ export function failureLines(
     const { template } = node;
     const place = template === undefined ? undefined : places[template];
     const where = place ? ` at ${place.file}:${place.line}` : "";
-    const said = node.message === undefined ? node.phase : `${node.phase}: ${nodeMessage(node)}`;
+    const code = node.failure ? `[${node.failure.code}]` : "";
+    const said =
+      node.message === undefined ? node.phase : `${node.phase}${code}: ${nodeMessage(node)}`;
     lines.push(
       "",
       `${mark(node.phase, paint)} ${paint("bold", oneLine(node.name))}  ${paint("red", said)}`,

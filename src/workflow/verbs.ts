@@ -114,7 +114,7 @@ export async function retryRun(target: Target, options: RetryOptions = {}): Prom
   });
 }
 
-/** Forgets a run; refused while a process runs it. Its artifacts stay in the artifact folder. */
+/** Forgets a run; refused while a process runs it. Its artifacts stay until what `liveArtifacts` does not name is removed. */
 export function deleteRun(journal: Journal, name: string): void {
   journal.delete(name);
 }

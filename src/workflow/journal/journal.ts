@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { Failure } from "../../errors/mod.ts";
-import type { Begin, Phase, RunEvent } from "../plan/mod.ts";
+import type { Begin, NodeOutputs, Phase, RunEvent } from "../plan/mod.ts";
 import { RunClaim } from "./claim.ts";
 import { Database, damaged, type Row } from "./database.ts";
 import { LockFile } from "./lock-file.ts";
@@ -117,6 +117,14 @@ class DatabaseJournal implements Journal {
         JSON.stringify(requested),
       );
     });
+  }
+
+  *remembered(): Generator<NodeOutputs> {
+    for (const row of this.#database.all("SELECT outputs FROM memory")) {
+      // Written by `remember` of the same format.
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- see above
+      yield JSON.parse(text(row["outputs"])) as NodeOutputs;
+    }
   }
 
   delete(name: string): void {

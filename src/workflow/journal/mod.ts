@@ -24,6 +24,8 @@ export interface Journal extends Disposable {
   read(name: string): Recorded;
   /** Leaves word for the process that runs it, or for the next one that takes it up. */
   request(name: string, requested: Requested): void;
+  /** What `memoize` keeps for later runs, whichever run it came from. */
+  remembered(): Iterable<NodeOutputs>;
   /** Forgets a run that no process has. */
   delete(name: string): void;
 }
