@@ -72,6 +72,116 @@ const table: Readonly<Record<Code, Row>> = {
     status: 413,
     summary: "Arguments and environment are larger than the limit",
   },
+  "limit-cpu-time": {
+    retryable: false,
+    status: 504,
+    summary: "The guest computed longer than its limit of CPU time",
+  },
+  "limit-stack": {
+    retryable: false,
+    status: 422,
+    summary: "The guest's calls are nested deeper than its stack holds",
+  },
+  "limit-log-lines": {
+    retryable: false,
+    status: 422,
+    summary: "The guest logged more lines in one second than its limit",
+  },
+  "limit-files": {
+    retryable: false,
+    status: 422,
+    summary: "The guest's files hold more bytes than their limit",
+  },
+  "limit-file-size": {
+    retryable: false,
+    status: 422,
+    summary: "A file of the guest is larger than its limit",
+  },
+  "limit-file-count": {
+    retryable: false,
+    status: 422,
+    summary: "The guest made more files, folders and links than its limit",
+  },
+  "limit-descriptors": {
+    retryable: false,
+    status: 422,
+    summary: "The guest opened more descriptors at once than its limit",
+  },
+  "limit-path-length": {
+    retryable: false,
+    status: 422,
+    summary: "The guest used a longer path than its limit",
+  },
+  "limit-path-depth": {
+    retryable: false,
+    status: 422,
+    summary: "The guest used or made a deeper path than its limit",
+  },
+  "limit-random": {
+    retryable: false,
+    status: 422,
+    summary: "The guest asked for more random bytes than its limit",
+  },
+  "limit-http-requests": {
+    retryable: false,
+    status: 422,
+    summary: "The guest made more HTTP requests than its limit",
+  },
+  "limit-http-bytes": {
+    retryable: false,
+    status: 422,
+    summary: "The guest's HTTP requests and responses have more bytes than their limit",
+  },
+  "limit-module-functions": {
+    retryable: false,
+    status: 413,
+    summary: "The module has more functions than the ceiling",
+  },
+  "limit-module-locals": {
+    retryable: false,
+    status: 413,
+    summary: "The module's functions have more local variables than the ceiling",
+  },
+  "limit-module-types": {
+    retryable: false,
+    status: 413,
+    summary: "The module has more types than the ceiling",
+  },
+  "limit-module-imports": {
+    retryable: false,
+    status: 413,
+    summary: "The module has more imports than the ceiling",
+  },
+  "limit-module-exports": {
+    retryable: false,
+    status: 413,
+    summary: "The module has more exports than the ceiling",
+  },
+  "limit-module-globals": {
+    retryable: false,
+    status: 413,
+    summary: "The module has more globals than the ceiling",
+  },
+  "limit-module-segments": {
+    retryable: false,
+    status: 413,
+    summary: "The module has more data and element segments than the ceiling",
+  },
+  "limit-compile-time": {
+    retryable: false,
+    status: 413,
+    summary: "The module took longer to compile than the ceiling",
+  },
+  "limit-above-host": {
+    retryable: false,
+    status: 422,
+    summary: "A step asks for a higher ceiling than the host allows",
+  },
+  "limit-sandboxes": {
+    retryable: true,
+    status: 503,
+    summary: "As many guests run and wait as the host allows",
+  },
   "limit-expression": {
     retryable: false,
     status: 422,
@@ -155,6 +265,28 @@ export type Code =
   | "limit-table"
   | "limit-output"
   | "limit-arguments"
+  | "limit-cpu-time"
+  | "limit-stack"
+  | "limit-log-lines"
+  | "limit-files"
+  | "limit-file-size"
+  | "limit-file-count"
+  | "limit-descriptors"
+  | "limit-path-length"
+  | "limit-path-depth"
+  | "limit-random"
+  | "limit-http-requests"
+  | "limit-http-bytes"
+  | "limit-module-functions"
+  | "limit-module-locals"
+  | "limit-module-types"
+  | "limit-module-imports"
+  | "limit-module-exports"
+  | "limit-module-globals"
+  | "limit-module-segments"
+  | "limit-compile-time"
+  | "limit-above-host"
+  | "limit-sandboxes"
   | "limit-expression"
   | "limit-plan"
   | "runner-lost"
