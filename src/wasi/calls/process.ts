@@ -1,0 +1,47 @@
+import { randomFillSync } from "node:crypto";
+import { readClock } from "../clock.ts";
+import { Errno } from "../errno.ts";
+import type { Calls, Sandbox } from "../sandbox.ts";
+
+/** Arguments, environment, clocks, randomness, signals. `proc_exit` and `poll_oneoff` are the wrapping's own. */
+export function processCalls({ world, memory }: Sandbox): Calls {
+  const args = world.arguments.map((text) => Buffer.from(`${text}\0`));
+  const environment = [...world.environment].map(([name, value]) =>
+    Buffer.from(`${name}=${value}\0`),
+  );
+  const list = (pointer: number, buffer: number, items: readonly Buffer[]): void => {
+    let to = buffer;
+    for (const [index, item] of items.entries()) {
+      memory.put32(pointer + index * 4, to);
+      memory.slice(to, item.length).set(item);
+      to += item.length;
+    }
+  };
+  const sizes = (count: number, size: number, items: readonly Buffer[]): void => {
+    memory.put32(count, items.length);
+    memory.put32(
+      size,
+      items.reduce((sum, item) => sum + item.length, 0),
+    );
+  };
+  return {
+    args_get: (pointer: number, buffer: number) => list(pointer, buffer, args),
+    args_sizes_get: (count: number, size: number) => sizes(count, size, args),
+    environ_get: (pointer: number, buffer: number) => list(pointer, buffer, environment),
+    environ_sizes_get: (count: number, size: number) => sizes(count, size, environment),
+    clock_res_get(id: number, pointer: number) {
+      readClock(id);
+      memory.put64(pointer, id === 0 ? 1000n : 1n);
+    },
+    clock_time_get(id: number, _precision: bigint, pointer: number) {
+      memory.put64(pointer, readClock(id));
+    },
+    random_get(pointer: number, length: number) {
+      randomFillSync(memory.slice(pointer, length));
+    },
+    proc_raise() {
+      throw new Errno("notsup");
+    },
+    sched_yield() {},
+  };
+}

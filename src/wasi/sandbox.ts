@@ -1,0 +1,31 @@
+import type { GuestMemory } from "./memory.ts";
+import type { Table } from "./table.ts";
+import type { Tree } from "./tree.ts";
+
+/** What the sandbox's owner gives to its guest. */
+export interface World {
+  readonly arguments: readonly string[];
+  readonly environment: ReadonlyMap<string, string>;
+  readonly stdin: Uint8Array;
+  readonly tree: Tree;
+  readonly preopens: readonly string[];
+  /** Most descriptors open at once. */
+  readonly descriptors: number;
+  /** Receives what the guest writes to its standard streams, still in the guest's memory; may throw to stop the guest. */
+  readonly output: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
+  /** Waits without the thread, where the guest's stack can be put aside; a short wait and any other place blocks. */
+  readonly park?: (ms: number) => Promise<void> | undefined;
+}
+
+/** What the calls of one guest work on. */
+export interface Sandbox {
+  readonly world: World;
+  readonly memory: GuestMemory;
+  readonly table: Table;
+}
+
+/**
+ * Calls of preview 1 by name, with the parameters of its witx description as WebAssembly gives them. Each answers success by
+ * returning and an error by throwing an `Errno`.
+ */
+export type Calls = Readonly<Record<string, (...parameters: never[]) => void>>;

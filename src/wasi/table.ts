@@ -1,0 +1,120 @@
+import { Errno } from "./errno.ts";
+import type { DirectoryNode, FileNode, Node, Tree } from "./tree.ts";
+
+type OpenStream =
+  | { readonly kind: "stdin"; position: number }
+  | { readonly kind: "stdout" | "stderr" };
+
+export interface OpenDirectory {
+  readonly kind: "directory";
+  readonly node: DirectoryNode;
+  readonly preopen?: string;
+  listing?: readonly (readonly [string, Node])[];
+}
+
+export interface OpenFile {
+  readonly kind: "file";
+  readonly node: FileNode;
+  position: number;
+  flags: number;
+  readonly write: boolean;
+  readonly read: boolean;
+}
+
+export type Descriptor = OpenStream | OpenDirectory | OpenFile;
+
+/** Entries that the listings of all open directories hold together; one alone may be larger. */
+const listedEntries = 1_000_000;
+
+/** The open descriptors of one guest. */
+export class Table {
+  readonly #open: Map<number, Descriptor> = new Map<number, Descriptor>([
+    [0, { kind: "stdin", position: 0 }],
+    [1, { kind: "stdout" }],
+    [2, { kind: "stderr" }],
+  ]);
+  readonly #tree: Tree;
+  readonly #most: number;
+
+  /** `most`: descriptors open at once. */
+  constructor(tree: Tree, most: number) {
+    this.#tree = tree;
+    this.#most = most;
+  }
+
+  /** Hands a directory over under the next number. */
+  preopen(node: DirectoryNode, path: string): void {
+    this.#open.set(this.#open.size, { kind: "directory", node, preopen: path });
+  }
+
+  get(fd: number): Descriptor | undefined {
+    return this.#open.get(fd >>> 0);
+  }
+
+  find(fd: number): Descriptor {
+    const found = this.get(fd);
+    if (!found) throw new Errno("badf");
+    return found;
+  }
+
+  file(fd: number): OpenFile {
+    const found = this.find(fd);
+    if (found.kind === "file") return found;
+    throw new Errno(found.kind === "directory" ? "isdir" : "spipe");
+  }
+
+  directory(fd: number): OpenDirectory {
+    const found = this.find(fd);
+    if (found.kind !== "directory") throw new Errno("notdir");
+    return found;
+  }
+
+  /** Whether one more would be too many. */
+  get full(): boolean {
+    return this.#open.size >= this.#most;
+  }
+
+  add(descriptor: Descriptor): number {
+    if (this.full) throw new Errno("mfile");
+    let fd = 3;
+    while (this.#open.has(fd)) fd++;
+    this.#open.set(fd, descriptor);
+    return fd;
+  }
+
+  close(fd: number): void {
+    const found = this.find(fd);
+    this.#open.delete(fd >>> 0);
+    if (found.kind === "file" && found.node.links === 0) this.#releaseUnlessOpen(found.node);
+  }
+
+  /** Closes `to` and lets `from` have its number. */
+  renumber(from: number, to: number): void {
+    const found = this.find(from);
+    this.find(to);
+    if (from === to) return;
+    this.close(to);
+    this.#open.delete(from >>> 0);
+    this.#open.set(to >>> 0, found);
+  }
+
+  /** A name of the node is gone; its content goes with the last name and the last descriptor. */
+  unlinked(node: Node): void {
+    node.links--;
+    if (node.kind === "file" && node.links === 0) this.#releaseUnlessOpen(node);
+  }
+
+  #releaseUnlessOpen(node: FileNode): void {
+    for (const open of this.#open.values()) if (open.kind === "file" && open.node === node) return;
+    this.#tree.release(node);
+  }
+
+  /** Each open directory keeps a listing of its own, and a guest can open one directory many times. */
+  mayList(asked: OpenDirectory): boolean {
+    let held = 0;
+    for (const open of this.#open.values()) {
+      if (open.kind === "directory" && open !== asked) held += open.listing?.length ?? 0;
+    }
+    return held === 0 || held + asked.node.children.size <= listedEntries;
+  }
+}
