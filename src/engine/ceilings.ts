@@ -1,10 +1,12 @@
 import { Failure } from "../errors/mod.ts";
-import type { Limits } from "../limits/mod.ts";
+import { limitFailure, type Limits } from "../limits/mod.ts";
 import { namesWithoutEnd } from "./names.ts";
+import { Reader, truncated } from "./reader.ts";
+import { Tally } from "./tally.ts";
 
 const pageBytes = 65_536;
-/** Globals of a module; one may hold a reference to something in V8's heap. */
-const globalCount = 100_000;
+/** Programs have one or two; each costs memory even when it is empty. */
+const tableCount = 1000;
 
 /**
  * Writes our ceilings into the memory and table sections of a module: V8 has no ceiling of its own for a memory that the
@@ -14,32 +16,53 @@ const globalCount = 100_000;
  */
 export function withCeilings(bytes: Uint8Array, name: string, limits: Limits): Uint8Array {
   checkHeader(bytes, name, limits);
-  const parts: Uint8Array[] = [bytes.subarray(0, 8)];
+  const parts: Uint8Array[] = [];
+  const tally = new Tally(name, limits);
   const reader = new Reader(bytes, name, 8);
+  // What stays as it is is handed on in as few parts as possible: a module may have millions of sections.
+  let unchanged = 0;
   while (reader.at < bytes.length) {
     const start = reader.at;
     const id = reader.byte();
     const size = reader.number();
     const body = reader.take(size);
+    tally.add(id, body);
     if (id === 1) checkTypes(new Reader(body, name), name);
-    if (id === 6) checkGlobals(new Reader(body, name).number(), name);
-    // Nothing but traps reads it, and a trap names up to 64 functions.
-    if (id === 0 && namesWithoutEnd(body)) continue;
-    if (id === 4) parts.push(section(id, tables(body, name, limits)));
-    else if (id === 5) parts.push(section(id, memories(body, name, limits)));
-    else parts.push(bytes.subarray(start, reader.at));
+    const changed = rewritten(id, body, name, limits);
+    if (changed === undefined) continue;
+    parts.push(bytes.subarray(unchanged, start), changed);
+    unchanged = reader.at;
   }
+  parts.push(bytes.subarray(unchanged));
   return Buffer.concat(parts);
+}
+
+/** What stands in a section's place; nothing for one that stays as it is. */
+function rewritten(
+  id: number,
+  body: Uint8Array,
+  name: string,
+  limits: Limits,
+): Uint8Array | undefined {
+  if (id === 4) return section(id, tables(body, name, limits));
+  if (id === 5) return section(id, memories(body, name, limits));
+  // Nothing but traps reads it, and a trap names up to 64 functions.
+  return id === 0 && namesWithoutEnd(body) ? new Uint8Array(0) : undefined;
+}
+
+/** Names the ceilings that decide what becomes of a module. */
+export function ceilingsOf(limits: Limits): string {
+  const { memoryBytes, tableElements, moduleBytes } = limits;
+  return [memoryBytes, tableElements, moduleBytes, ...Tally.ceilings(limits)].join(" ");
 }
 
 function checkHeader(bytes: Uint8Array, name: string, limits: Limits): void {
   if (bytes.length > limits.moduleBytes) {
-    throw new Failure(
-      "module-too-large",
-      `"${name}" has ${bytes.length} bytes; the ceiling is ${limits.moduleBytes}`,
-      {
-        hint: "Build it with optimisation for size and without debug information.",
-      },
+    throw limitFailure(
+      "moduleSize",
+      limits,
+      `"${name}" has ${bytes.length} bytes`,
+      "Build it with optimisation for size and without debug information.",
     );
   }
   const magic = Buffer.from(bytes.subarray(0, 4)).toString("latin1");
@@ -70,12 +93,6 @@ function checkHeader(bytes: Uint8Array, name: string, limits: Limits): void {
   }
 }
 
-function truncated(name: string): Failure {
-  return new Failure("module-invalid", `"${name}" ends in the middle of a section`, {
-    hint: "The file is truncated or damaged; build or download it again.",
-  });
-}
-
 /** Functions are the only types that make nothing on V8's heap (section 5.3 of the specification's version 3). */
 function checkTypes(reader: Reader, name: string): void {
   const count = reader.number();
@@ -90,21 +107,10 @@ function checkTypes(reader: Reader, name: string): void {
     }
     for (let list = 0; list < 2; list++) {
       for (let left = reader.number(); left > 0; left--) {
-        // A reference to a type is one byte and a number, any other value type one byte.
-        const type = reader.byte();
-        if (type === 0x63 || type === 0x64) reader.number();
+        reader.valueType();
       }
     }
   }
-}
-
-function checkGlobals(count: number, name: string): void {
-  if (count <= globalCount) return;
-  throw new Failure(
-    "module-unsupported",
-    `"${name}" has ${count} globals; the ceiling is ${globalCount}`,
-    { hint: "Build it with fewer globals." },
-  );
 }
 
 function memories(body: Uint8Array, name: string, limits: Limits): Uint8Array {
@@ -129,13 +135,8 @@ function memories(body: Uint8Array, name: string, limits: Limits): Uint8Array {
     const minimum = reader.number();
     const maximum = flags & 1 ? reader.number() : 65_536;
     if (minimum > ceiling) {
-      throw new Failure(
-        "limit-memory",
-        `"${name}" starts with ${minimum * pageBytes} bytes of memory; the ceiling is ${ceiling * pageBytes}`,
-        {
-          hint: "Raise limits.memory of the step.",
-        },
-      );
+      const asked = `"${name}" starts with ${minimum * pageBytes} bytes of memory`;
+      throw limitFailure("memory", limits, asked);
     }
     out.push(Buffer.from([1]), leb(minimum), leb(Math.min(maximum, ceiling)));
   }
@@ -146,6 +147,9 @@ function memories(body: Uint8Array, name: string, limits: Limits): Uint8Array {
 function tables(body: Uint8Array, name: string, limits: Limits): Uint8Array {
   const reader = new Reader(body, name);
   const count = reader.number();
+  if (count > tableCount) {
+    throw limitFailure("tableElements", limits, `"${name}" has ${count} tables`);
+  }
   // All tables together stay below the ceiling.
   const ceiling = Math.floor(limits.tableElements / Math.max(1, count));
   const out = [leb(count)];
@@ -161,10 +165,11 @@ function tables(body: Uint8Array, name: string, limits: Limits): Uint8Array {
     const minimum = reader.number();
     const maximum = flags === 1 ? reader.number() : 0xffff_ffff;
     if (minimum > ceiling) {
-      throw new Failure(
-        "limit-table",
-        `"${name}" has a table of ${minimum} elements; the ceiling is ${ceiling}`,
-        { hint: "Build it with fewer function pointers and tables." },
+      throw limitFailure(
+        "tableElements",
+        limits,
+        `"${name}" has ${count === 1 ? "a table" : `${count} tables, and one`} of ${minimum} elements`,
+        "Build it with fewer function pointers and tables.",
       );
     }
     out.push(Buffer.from([type, 1]), leb(minimum), leb(Math.min(maximum, ceiling)));
@@ -186,48 +191,4 @@ function leb(value: number): Uint8Array {
     out.push(rest > 0 ? low | 128 : low);
   } while (rest > 0);
   return Buffer.from(out);
-}
-
-class Reader {
-  at: number;
-  readonly #bytes: Uint8Array;
-  readonly #name: string;
-  constructor(bytes: Uint8Array, name: string, at = 0) {
-    this.#bytes = bytes;
-    this.#name = name;
-    this.at = at;
-  }
-  byte(): number {
-    const value = this.#bytes[this.at++];
-    if (value === undefined) throw truncated(this.#name);
-    return value;
-  }
-  /** An unsigned LEB128 number of at most 32 bits. */
-  number(): number {
-    let value = 0;
-    for (let shift = 0; shift < 35; shift += 7) {
-      const byte = this.byte();
-      value += (byte & 127) * 2 ** shift;
-      if (byte >= 128) continue;
-      // The fifth byte has room for more than 32 bits.
-      if (value <= 0xffff_ffff) return value;
-      break;
-    }
-    throw this.damaged("a number of more than 32 bits");
-  }
-  /** Nothing may follow: what we would drop, V8 refuses. */
-  end(): void {
-    if (this.at !== this.#bytes.length) throw this.damaged("a section longer than its content");
-  }
-  damaged(what: string): Failure {
-    return new Failure("module-invalid", `"${this.#name}" has ${what}`, {
-      hint: "The file is damaged; build or download it again.",
-    });
-  }
-  take(size: number): Uint8Array {
-    const start = this.at;
-    this.at += size;
-    if (this.at > this.#bytes.length) throw truncated(this.#name);
-    return this.#bytes.subarray(start, this.at);
-  }
 }

@@ -4,8 +4,8 @@ import { availableParallelism, tmpdir, totalmem } from "node:os";
 import { basename, extname, join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Failure } from "../errors/mod.ts";
-import { defaultLimits, type Limits } from "../limits/mod.ts";
-import { withCeilings } from "./ceilings.ts";
+import { defaultLimits, limitFailure, type Limits } from "../limits/mod.ts";
+import { ceilingsOf, withCeilings } from "./ceilings.ts";
 import type { GuestOutcome } from "./guest.ts";
 import type { Engine, EngineOptions, Invocation, Module, Result, RunOptions } from "./mod.ts";
 import { interrupt } from "./interrupt.ts";
@@ -94,11 +94,11 @@ class ThreadEngine implements Engine {
     const name = "path" in source ? basename(source.path) : source.name;
     const looks = "path" in source ? appearance(source.path, limits) : undefined;
     const same = looks === undefined ? undefined : this.#files.get(looks);
-    const loadedBefore = this.#cached(`${same} ${limits.memoryBytes} ${limits.tableElements}`);
+    const loadedBefore = this.#cached(`${same} ${ceilingsOf(limits)}`);
     if (loadedBefore) return loadedBefore;
     const bytes = "path" in source ? read(source.path, limits) : source.bytes;
     const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-    const key = `${digest} ${limits.memoryBytes} ${limits.tableElements}`;
+    const key = `${digest} ${ceilingsOf(limits)}`;
     if (looks !== undefined) {
       if (this.#files.size >= keptModules) this.#files.clear();
       this.#files.set(looks, digest);
@@ -453,10 +453,7 @@ function read(path: string, limits: Limits): Uint8Array {
   try {
     const { size } = statSync(path);
     if (size > limits.moduleBytes) {
-      throw new Failure(
-        "module-too-large",
-        `"${path}" has ${size} bytes; the ceiling is ${limits.moduleBytes}`,
-      );
+      throw limitFailure("moduleSize", limits, `"${path}" has ${size} bytes`);
     }
     return readFileSync(path);
   } catch (cause) {
@@ -497,12 +494,11 @@ function refuse(invocation: Invocation): Failure | undefined {
     });
   }
   if (size <= limits.argumentBytes) return undefined;
-  return new Failure(
-    "limit-arguments",
-    `Arguments and environment have ${size} bytes; the ceiling is ${limits.argumentBytes}`,
-    {
-      hint: "Hand large data over as an artifact or on stdin.",
-    },
+  return limitFailure(
+    "arguments",
+    limits,
+    `Arguments and environment have ${size} bytes`,
+    "Hand large data over as an artifact or on stdin.",
   );
 }
 

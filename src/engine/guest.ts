@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
-import type { Limits } from "../limits/mod.ts";
+import { limitFailure, type Limits } from "../limits/mod.ts";
 import { Output } from "./output.ts";
 import { Collector, Exit, preview1, Tree, type Collected, type Mount } from "../wasi/mod.ts";
 import { guestStack, keptFrames } from "./stack.ts";
@@ -146,12 +146,11 @@ export class Guest {
     // Only what fits is copied, and a copy it must be: a view would cross to the other thread with all of the guest's memory.
     if (room > 0) this.#output.write(stream, bytes.slice(0, room));
     if (bytes.length <= room) return;
-    throw new Failure(
-      "limit-output",
-      `The guest wrote more than ${outputBytes} bytes to ${stream}`,
-      {
-        hint: "Write large data to a file and hand it out as an artifact, or raise limits.output.",
-      },
+    throw limitFailure(
+      "output",
+      this.#request.limits,
+      `The guest wrote ${this.#output.size(stream) + bytes.length - Math.max(0, room)} bytes to ${stream}`,
+      "Write large data to a file and hand it out as an artifact.",
     );
   }
 
