@@ -5,10 +5,12 @@ import { basename, extname, join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Failure } from "../errors/mod.ts";
 import { defaultLimits, limitFailure, type Limits } from "../limits/mod.ts";
+import type { HttpAnswer } from "../wasi/mod.ts";
 import { ceilingsOf, withCeilings } from "./ceilings.ts";
 import type { GuestOutcome } from "./guest.ts";
 import type { Engine, EngineOptions, Invocation, Module, Result, RunOptions } from "./mod.ts";
 import { interrupt } from "./interrupt.ts";
+import { Requests } from "./requests.ts";
 import { removeLeftovers, stagingFolder } from "./staging.ts";
 import type { FromWorker, ToWorker } from "./worker.ts";
 
@@ -36,6 +38,9 @@ interface Job {
   thread: Thread | undefined;
   /** Memory that it holds while it is parked. */
   heldBytes: number;
+  /** What it is to be woken with. */
+  answer: HttpAnswer | undefined;
+  readonly requests: Requests | undefined;
   limit: NodeJS.Timeout | undefined;
   waking: NodeJS.Timeout | undefined;
 }
@@ -156,6 +161,8 @@ class ThreadEngine implements Engine {
         stopListening,
         thread: undefined,
         heldBytes: 0,
+        answer: undefined,
+        requests: options.http && new Requests(options.http),
         limit: undefined,
         waking: undefined,
       };
@@ -172,7 +179,8 @@ class ThreadEngine implements Engine {
       if (!job) continue;
       this.#unpark(thread, job);
       this.#occupy(thread, job);
-      send(thread, { type: "wake", id: job.id });
+      send(thread, { type: "wake", id: job.id, ...(job.answer ? { answer: job.answer } : {}) });
+      job.answer = undefined;
     }
     // Who waits comes to an end by itself, so the queue always moves on.
     while (this.#queue.length > 0 && this.#heldBytes <= this.#parkedBytes) {
@@ -280,6 +288,7 @@ class ThreadEngine implements Engine {
         collect: invocation.collect,
         limits,
         live: job.options.onOutput !== undefined,
+        http: job.requests !== undefined,
       },
     });
     job.limit = setTimeout(
@@ -306,7 +315,12 @@ class ThreadEngine implements Engine {
       job.options.onOutput?.(message.stream, message.bytes);
       return;
     }
+    if (message.type === "close") {
+      job.requests?.close(message.handle);
+      return;
+    }
     this.#free(thread);
+    if (message.type === "asks") void this.#ask(thread, job, message);
     if (message.type === "parked") {
       this.#park(thread, job, message.heldBytes);
       const wake = (): void => {
@@ -317,6 +331,25 @@ class ThreadEngine implements Engine {
     }
     this.#schedule();
     if (message.type === "done") settle(job, toResult(message.outcome));
+  }
+
+  /** Wakes a guest with what it asked for. */
+  async #ask(
+    thread: Thread,
+    job: Job,
+    { ask, heldBytes }: Extract<FromWorker, { readonly type: "asks" }>,
+  ): Promise<void> {
+    this.#park(thread, job, heldBytes);
+    const answer = await job.requests?.answer(ask);
+    // It may have been stopped meanwhile.
+    if (!thread.parked.has(job)) return;
+    if (answer instanceof Failure) {
+      this.#stop(job, without({ kind: "stopped", failure: answer.toJSON() }));
+      return;
+    }
+    job.answer = answer;
+    thread.due.push(job);
+    this.#schedule();
   }
 
   /** Ends a job from outside, wherever it is. */
@@ -426,6 +459,7 @@ function send(thread: Thread, message: ToWorker): void {
 function settle(job: Job, result: Result): void {
   clearTimeout(job.limit);
   clearTimeout(job.waking);
+  job.requests?.[Symbol.dispose]();
   job.stopListening();
   job.resolve(result);
 }

@@ -3,7 +3,17 @@ import { join } from "node:path";
 import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
 import { limitFailure, type Limits } from "../limits/mod.ts";
 import { Output } from "./output.ts";
-import { Collector, Exit, preview1, Tree, type Collected, type Mount } from "../wasi/mod.ts";
+import {
+  Collector,
+  Exit,
+  http,
+  preview1,
+  Tree,
+  type Collected,
+  type HttpAnswer,
+  type HttpAsk,
+  type Mount,
+} from "../wasi/mod.ts";
 import { guestStack, keptFrames } from "./stack.ts";
 
 /** An invocation as it crosses to the thread. */
@@ -17,6 +27,8 @@ export interface GuestRequest {
   readonly limits: Limits;
   /** Whether output is sent while the guest runs. */
   readonly live: boolean;
+  /** Whether somebody answers HTTP requests. */
+  readonly http: boolean;
 }
 
 export interface GuestOutcome {
@@ -39,6 +51,11 @@ export interface GuestPlace {
   readonly onOutput: ((stream: "stdout" | "stderr", bytes: Uint8Array) => void) | undefined;
   /** Settles after a time, without this thread; absent: a wait blocks the thread. */
   readonly park?: (ms: number) => Promise<void>;
+  /** For a module that imports HTTP. Requests are answered while the guest is parked; without `ask` they are denied. */
+  readonly http?: {
+    readonly ask: ((ask: HttpAsk) => Promise<HttpAnswer>) | undefined;
+    readonly close: (handle: number) => void;
+  };
 }
 
 Error.stackTraceLimit = keptFrames;
@@ -117,10 +134,12 @@ export class Guest {
       ...(park ? { park: (ms: number) => this.#park(park, ms) } : {}),
     });
     this.#ended = wasi.ended;
-    checkImports(this.#module, wasi.imports);
-    const instance = new WebAssembly.Instance(this.#module, {
+    const offered = {
       wasi_snapshot_preview1: wasi.imports,
-    });
+      ...(this.#place.http ? { atalanta_http: this.#http(this.#place.http, wasi.ended) } : {}),
+    };
+    checkImports(this.#module, offered);
+    const instance = new WebAssembly.Instance(this.#module, offered);
     if (instance.exports["memory"] instanceof WebAssembly.Memory) {
       this.#memory = instance.exports["memory"];
       wasi.attach(this.#memory);
@@ -138,6 +157,24 @@ export class Guest {
     if (!this.#entered) return undefined;
     this.#output.flush();
     return park(ms);
+  }
+
+  #http(
+    { ask, close }: NonNullable<GuestPlace["http"]>,
+    ended: () => { readonly thrown: unknown } | undefined,
+  ): Record<string, WebAssembly.ImportValue> {
+    return http({
+      memory: () => this.#memory,
+      ended,
+      ask:
+        ask &&
+        ((asked) => {
+          if (!this.#entered) return undefined;
+          this.#output.flush();
+          return ask(asked);
+        }),
+      close,
+    });
   }
 
   #write(stream: "stdout" | "stderr", bytes: Uint8Array): void {
@@ -239,19 +276,19 @@ function otherSignature(cause: TypeError): Failure {
   );
 }
 
-function checkImports(module: WebAssembly.Module, offered: object): void {
+function checkImports(module: WebAssembly.Module, offered: Readonly<Record<string, object>>): void {
   const missing = WebAssembly.Module.imports(module).find(
     (wanted) =>
-      wanted.module !== "wasi_snapshot_preview1" ||
       wanted.kind !== "function" ||
-      !Object.hasOwn(offered, wanted.name),
+      !Object.hasOwn(offered, wanted.module) ||
+      !Object.hasOwn(offered[wanted.module] ?? {}, wanted.name),
   );
   if (!missing) return;
   throw new Failure(
     "module-import",
     `The module imports the ${missing.kind} "${missing.module}.${missing.name}", which the sandbox does not offer`,
     {
-      hint: "Build it for wasip1; only wasi_snapshot_preview1 functions can be imported.",
+      hint: "Build it for wasip1; only functions of wasi_snapshot_preview1 and atalanta_http can be imported.",
     },
   );
 }

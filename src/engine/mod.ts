@@ -1,10 +1,17 @@
 import type { FailureRecord } from "../errors/mod.ts";
 import type { Limits } from "../limits/mod.ts";
-import type { Collected, Mount } from "../wasi/mod.ts";
+import type { Collected, HttpRequest, HttpResponse, Mount } from "../wasi/mod.ts";
 
 export { createEngine } from "./engine.ts";
 export { isStaging, removeLeftovers, stagingFolder } from "./staging.ts";
-export type { Collected, HostBytes, Mount, TreeEntry } from "../wasi/mod.ts";
+export type {
+  Collected,
+  HostBytes,
+  HttpRequest,
+  HttpResponse,
+  Mount,
+  TreeEntry,
+} from "../wasi/mod.ts";
 
 /** A compiled module, shared by all invocations of one digest. */
 export interface Module {
@@ -58,8 +65,19 @@ export type Result = {
   | { readonly kind: "failed"; readonly failure: FailureRecord }
 );
 
+/**
+ * Answers a guest's HTTP requests. What it throws is told to the guest as an error with its text; a failure of a ceiling
+ * (`limit-…`) stops the guest. The signal says that the guest has ended.
+ */
+export type HttpHandler = (
+  request: HttpRequest,
+  options: { readonly signal: AbortSignal },
+) => Promise<HttpResponse>;
+
 export interface RunOptions {
   readonly signal?: AbortSignal;
+  /** Absent: every request of the guest is denied. */
+  readonly http?: HttpHandler;
   /** Called while the guest runs, with what it wrote; also part of the result. */
   readonly onOutput?: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
 }

@@ -223,6 +223,23 @@ const table: Readonly<Record<Code, Row>> = {
     status: 413,
     summary: "A result or parameter is larger than its ceiling",
   },
+  "network-denied": {
+    retryable: false,
+    status: 403,
+    summary: "An HTTP request goes where the operator's or the step's list does not allow",
+  },
+  "network-invalid": { retryable: false, status: 400, summary: "An HTTP request is malformed" },
+  "network-busy": {
+    retryable: true,
+    status: 429,
+    summary: "A guest holds more HTTP responses open than may be",
+  },
+  "network-timeout": { retryable: true, status: 504, summary: "An HTTP request took too long" },
+  "network-failed": {
+    retryable: true,
+    status: 502,
+    summary: "A host could not be found, reached or understood",
+  },
   storage: { retryable: true, status: 507, summary: "The disk is full, read-only or failed" },
   "journal-format": {
     retryable: false,
@@ -296,6 +313,11 @@ export type Code =
   | "artifact-path"
   | "archive-invalid"
   | "output-too-large"
+  | "network-denied"
+  | "network-invalid"
+  | "network-busy"
+  | "network-timeout"
+  | "network-failed"
   | "storage"
   | "journal-format"
   | "journal-busy"

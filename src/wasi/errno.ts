@@ -23,6 +23,7 @@ export const errno = {
   perm: 63,
   rofs: 69,
   spipe: 70,
+  timedout: 73,
   xdev: 75,
   notcapable: 76,
 } as const;

@@ -1,5 +1,7 @@
 /** What a guest sees: its file system, clocks, randomness and standard streams. */
 export { Collector } from "./collect.ts";
+export { http } from "./http.ts";
+export type { HttpAnswer, HttpAsk, HttpRefusal, HttpRequest, HttpResponse } from "./http.ts";
 export { Exit, preview1 } from "./preview1.ts";
 export { Tree } from "./tree.ts";
 
