@@ -7,6 +7,7 @@ import { describe, test } from "node:test";
 const parts: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   limits: ["errors"],
+  network: ["errors", "limits"],
   wasi: ["errors", "limits"],
   engine: ["errors", "limits", "wasi"],
   artifacts: ["errors", "limits", "wasi"],

@@ -240,6 +240,16 @@ const table: Readonly<Record<Code, Row>> = {
     status: 502,
     summary: "A host could not be found, reached or understood",
   },
+  "secret-missing": {
+    retryable: false,
+    status: 422,
+    summary: "A step wants a secret that the operator has not given",
+  },
+  "secret-invalid": {
+    retryable: false,
+    status: 422,
+    summary: "A secret's value cannot be used, or not read",
+  },
   storage: { retryable: true, status: 507, summary: "The disk is full, read-only or failed" },
   "journal-format": {
     retryable: false,
@@ -318,6 +328,8 @@ export type Code =
   | "network-busy"
   | "network-timeout"
   | "network-failed"
+  | "secret-missing"
+  | "secret-invalid"
   | "storage"
   | "journal-format"
   | "journal-busy"

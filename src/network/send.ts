@@ -1,0 +1,174 @@
+import {
+  Agent as PlainAgent,
+  request as plainRequest,
+  type ClientRequest,
+  type IncomingMessage,
+} from "node:http";
+import { Agent as SecureAgent, request as secureRequest } from "node:https";
+import { isIP } from "node:net";
+import { Failure } from "../errors/mod.ts";
+import { shown, type Target } from "./target.ts";
+
+type Header = readonly [name: string, value: string];
+
+/** One request to addresses that were checked. */
+export interface Hop {
+  readonly target: Target;
+  readonly addresses: readonly string[];
+  readonly headers: readonly Header[];
+  readonly body: Uint8Array;
+  readonly signal: AbortSignal;
+}
+
+export interface HopResponse {
+  readonly status: number;
+  readonly headers: readonly Header[];
+  readonly message: IncomingMessage;
+}
+
+const responseHeaderBytes = 64 * 1024;
+/** Connections that one step keeps for its next request. */
+const keptConnections = 4;
+const keptMs = 5000;
+
+/** The connections of one step; another step never gets one of them, whatever is left on it. */
+export class Connections implements Disposable {
+  readonly #plain = new PlainAgent({
+    keepAlive: true,
+    maxFreeSockets: keptConnections,
+    timeout: keptMs,
+  });
+  readonly #secure: SecureAgent;
+
+  constructor(authorities: readonly string[] | undefined) {
+    this.#secure = new SecureAgent({
+      keepAlive: true,
+      maxFreeSockets: keptConnections,
+      timeout: keptMs,
+      minVersion: "TLSv1.2",
+      rejectUnauthorized: true,
+      ...(authorities ? { ca: [...authorities] } : {}),
+    });
+  }
+
+  /** Sends a request and waits for the headers of its response. The signal's reason is the failure when it stops that. */
+  send(hop: Hop): Promise<HopResponse> {
+    const { target, signal } = hop;
+    return new Promise((resolve, reject) => {
+      const request = this.#request(hop);
+      const stop = (): void => void request.destroy(signal.reason);
+      const settle = (): void => {
+        signal.removeEventListener("abort", stop);
+      };
+      const fail = (cause: unknown): void => {
+        settle();
+        reject(toNetworkFailure(cause, target));
+      };
+      signal.addEventListener("abort", stop);
+      if (signal.aborted) stop();
+      request.on("error", fail);
+      request.on("close", () => fail(new Error("the connection was closed")));
+      // Nobody asked for another protocol.
+      request.on("upgrade", (_response, socket) => {
+        socket.destroy();
+        fail(new Error("the host changed the protocol"));
+      });
+      request.on("response", (message) => {
+        settle();
+        // What goes wrong from here on, the reader of the body meets.
+        request.off("error", fail);
+        request.on("error", () => undefined);
+        resolve({ status: message.statusCode ?? 0, headers: pairs(message.rawHeaders), message });
+      });
+      request.end(hop.body);
+    });
+  }
+
+  #request({ target, addresses, headers, body }: Hop): ClientRequest {
+    const { scheme, host, port, method } = target;
+    const secure = scheme === "https";
+    const all = addresses.map((address) => ({ address, family: isIP(address) }));
+    const sent = withOwn(headers, target, body);
+    const options = {
+      hostname: host,
+      port,
+      method,
+      path: `${target.path}${target.query}`,
+      // A list is sent as it stands, with nothing merged and nothing added.
+      headers: sent.flat(),
+      maxHeaderSize: responseHeaderBytes,
+      insecureHTTPParser: false,
+      // Whatever a name server says now, the connection goes to where was checked.
+      lookup: (
+        _name: string,
+        _options: object,
+        done: (error: null, found: { address: string; family: number }[]) => void,
+      ): void => done(null, all),
+      autoSelectFamily: true,
+    };
+    return secure
+      ? secureRequest({ ...options, agent: this.#secure, servername: isIP(host) === 0 ? host : "" })
+      : plainRequest({ ...options, agent: this.#plain });
+  }
+
+  [Symbol.dispose](): void {
+    this.#plain.destroy();
+    this.#secure.destroy();
+  }
+}
+
+/** The headers that say where a request goes and how long it is are ours alone. */
+function withOwn(
+  headers: readonly Header[],
+  { scheme, host, port, method }: Target,
+  body: Uint8Array,
+): readonly Header[] {
+  const named = host.includes(":") ? `[${host}]` : host;
+  const place = port === (scheme === "https" ? 443 : 80) ? named : `${named}:${port}`;
+  const bare = body.length === 0 && !["POST", "PUT", "PATCH"].includes(method);
+  return [
+    ["Host", place],
+    ...headers,
+    ...(bare ? [] : ([["Content-Length", String(body.length)]] as const)),
+  ];
+}
+
+function pairs(raw: readonly string[]): readonly Header[] {
+  return Array.from({ length: raw.length / 2 }, (_, index) => [
+    (raw[index * 2] ?? "").toLowerCase(),
+    raw[index * 2 + 1] ?? "",
+  ]);
+}
+
+/** What went wrong below us, in words and without addresses. */
+export function toNetworkFailure(thrown: unknown, target: Target): Failure {
+  if (thrown instanceof Failure) return thrown;
+  const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const reason =
+    words.get(code) ??
+    (code.startsWith("HPE_") ? `it does not speak HTTP/1.1: ${message}` : undefined) ??
+    (/CERT|SELF_SIGNED|TLS|SSL|EPROTO/.test(code)
+      ? `its certificate or its TLS is not accepted (${code})`
+      : code || message);
+  const untrusted = /SELF_SIGNED|UNABLE_TO/.test(code);
+  return new Failure(
+    "network-failed",
+    `${shown(target)} failed: ${reason}`,
+    untrusted
+      ? { hint: "Is its authority named under permissions.http.caFile in atalanta.yaml?" }
+      : {},
+  );
+}
+
+const words: ReadonlyMap<string, string> = new Map([
+  ["ECONNREFUSED", "the connection was refused"],
+  ["ECONNRESET", "the connection was cut off"],
+  ["EPIPE", "the connection was cut off"],
+  ["ENETUNREACH", "the network cannot be reached"],
+  ["EHOSTUNREACH", "the host cannot be reached"],
+  ["ETIMEDOUT", "the connection took too long"],
+  ["ENOTFOUND", "there is no host of this name"],
+  ["EAI_AGAIN", "the name server did not answer"],
+  ["HPE_HEADER_OVERFLOW", `its headers have more than ${responseHeaderBytes} bytes`],
+]);
