@@ -543,7 +543,8 @@ function toResult(outcome: GuestOutcome): Result {
 
 function without(end: Extract<GuestOutcome["end"], { readonly failure: unknown }>): Result {
   const usage = { instantiateMs: 0, runMs: 0, memoryBytes: 0, filesBytesWritten: 0 };
-  return { stdout: new Uint8Array(0), stderr: new Uint8Array(0), collected: [], usage, ...end };
+  const nothing = { stdout: new Uint8Array(0), stderr: new Uint8Array(0), collected: [] };
+  return { ...nothing, usage, limitsReached: [], ...end };
 }
 
 function aborted(): Result {

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
-import { limitFailure, type Limits } from "../limits/mod.ts";
+import { limitFailure, type LimitKey, type Limits } from "../limits/mod.ts";
 import { Output } from "./output.ts";
 import {
   Collector,
@@ -39,6 +39,8 @@ export interface GuestOutcome {
   readonly runMs: number;
   readonly memoryBytes: number;
   readonly filesBytesWritten: number;
+  /** Ceilings that the guest got an error for. */
+  readonly limitsReached: readonly LimitKey[];
   readonly end:
     | { readonly kind: "exited"; readonly exitCode: number }
     | { readonly kind: "trapped"; readonly message: string; readonly stack: readonly string[] }
@@ -67,6 +69,7 @@ export class Guest {
   readonly #place: GuestPlace;
   readonly #tree: Tree;
   readonly #output: Output;
+  readonly #reached = new Set<LimitKey>();
   readonly #start = performance.now();
   #started = this.#start;
   #folder: string | undefined;
@@ -129,7 +132,8 @@ export class Guest {
       stdin,
       tree: this.#tree,
       preopens,
-      descriptors: limits.descriptors,
+      limits,
+      reached: (limit) => this.#reached.add(limit),
       output: (stream, bytes) => this.#write(stream, bytes),
       ...(park ? { park: (ms: number) => this.#park(park, ms) } : {}),
     });
@@ -250,6 +254,7 @@ export class Guest {
       runMs: now - this.#started,
       memoryBytes: this.#memory?.buffer.byteLength ?? 0,
       filesBytesWritten: bytesWritten,
+      limitsReached: [...this.#reached],
       end,
     };
   }

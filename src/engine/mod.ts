@@ -1,5 +1,5 @@
 import type { FailureRecord } from "../errors/mod.ts";
-import type { Limits } from "../limits/mod.ts";
+import type { LimitKey, Limits } from "../limits/mod.ts";
 import type { Collected, HttpRequest, HttpResponse, Mount } from "../wasi/mod.ts";
 
 export { createEngine } from "./engine.ts";
@@ -55,6 +55,8 @@ export type Result = {
   readonly stderr: Uint8Array;
   readonly collected: readonly Collected[];
   readonly usage: Usage;
+  /** Ceilings that the guest got an error for, whatever it made of that. */
+  readonly limitsReached: readonly LimitKey[];
 } & (
   | { readonly kind: "exited"; readonly exitCode: number }
   /** `message` is the trap's reason; `stack` names the guest's functions, innermost first. */

@@ -1,9 +1,11 @@
 import { Failure } from "../errors/mod.ts";
 import { Errno } from "./errno.ts";
 import type { Collected, HostBytes, TreeEntry } from "./mod.ts";
-import { pathBytes, resolvePath } from "./resolve.ts";
+import { resolvePath } from "./resolve.ts";
 import type { DirectoryNode, FileNode, Tree } from "./tree.ts";
 
+/** No path may be longer than the host's. */
+const pathBytes = 4096;
 /** Bytes that the paths of all that is handed out may have together: folders in folders repeat the names above them. */
 const allPathBytes = 64 * 1024 * 1024;
 
@@ -27,7 +29,7 @@ export class Collector {
   take(path: string): Collected {
     let node;
     try {
-      ({ node } = resolvePath(this.#tree.root, `.${path}`, true));
+      ({ node } = resolvePath(this.#tree.root, `.${path}`, { follow: true }));
     } catch (thrown) {
       if (!(thrown instanceof Errno)) throw thrown;
     }

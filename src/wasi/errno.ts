@@ -1,3 +1,5 @@
+import type { LimitKey } from "../limits/mod.ts";
+
 /** Error numbers of WASI preview 1 (`errno` in its witx description). */
 export const errno = {
   success: 0,
@@ -5,6 +7,7 @@ export const errno = {
   badf: 8,
   exist: 20,
   fault: 21,
+  fbig: 22,
   ilseq: 25,
   inval: 28,
   io: 29,
@@ -31,12 +34,15 @@ export const errno = {
 /** Thrown inside the host and answered to the guest as a number. */
 export class Errno extends Error {
   readonly number: number;
-  constructor(name: keyof typeof errno) {
+  /** The ceiling that stood in the way, for whoever reads how the guest ended. */
+  readonly limit: LimitKey | undefined;
+  constructor(name: keyof typeof errno, limit?: LimitKey) {
     // A guest may run into thousands of these, and nobody reads where they come from.
     const kept = Error.stackTraceLimit;
     Error.stackTraceLimit = 0;
     super(name);
     Error.stackTraceLimit = kept;
     this.number = errno[name];
+    this.limit = limit;
   }
 }

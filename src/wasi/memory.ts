@@ -53,7 +53,7 @@ export class GuestMemory {
 
   /** A string of the guest's: `ilseq` when it is not UTF-8. */
   text(pointer: number, length: number): string {
-    if (length >>> 0 > textBytes) throw new Errno("nametoolong");
+    if (length >>> 0 > textBytes) throw new Errno("nametoolong", "pathLength");
     const bytes = this.slice(pointer, length);
     try {
       return decoder.decode(bytes);

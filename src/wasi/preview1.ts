@@ -28,9 +28,9 @@ export function preview1(world: World): {
   readonly ended: () => { readonly thrown: unknown } | undefined;
 } {
   const memory = new GuestMemory();
-  const table = new Table(world.tree, world.descriptors);
+  const table = new Table(world.tree, world.limits);
   for (const path of world.preopens) {
-    const { node } = resolvePath(world.tree.root, `.${path}`, true);
+    const { node } = resolvePath(world.tree.root, `.${path}`, { follow: true });
     if (node?.kind === "directory") table.preopen(node, path);
   }
   const sandbox: Sandbox = { world, memory, table };
@@ -40,7 +40,10 @@ export function preview1(world: World): {
     ended ??= { thrown };
     throw ended.thrown;
   };
-  const answer = (thrown: unknown): number => answerOf(thrown) ?? end(thrown);
+  const answer = (thrown: unknown): number => {
+    if (thrown instanceof Errno && thrown.limit) world.reached?.(thrown.limit);
+    return answerOf(thrown) ?? end(thrown);
+  };
   const imports: Record<string, WebAssembly.ImportValue> = Object.create(null);
   for (const group of [
     processCalls,

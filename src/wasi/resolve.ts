@@ -1,9 +1,15 @@
+import { defaultLimits, type Limits } from "../limits/mod.ts";
 import { Errno } from "./errno.ts";
 import type { DirectoryNode, Node } from "./tree.ts";
 
-/** Longest path and deepest chain of links that a guest may ask for. */
-export const pathBytes = 4096;
+/** Longest chain of links that is followed, as on Linux. */
 const linkDepth = 40;
+
+interface ResolveOptions {
+  /** Whether a link at the end of the path is followed. */
+  readonly follow: boolean;
+  readonly limits?: Pick<Limits, "pathBytes" | "pathDepth">;
+}
 
 export interface Resolved {
   readonly parent: DirectoryNode;
@@ -18,16 +24,21 @@ export interface Resolved {
  * Walks a guest's path from a preopened or opened directory. Nothing leads above that directory: neither `..`, nor an
  * absolute path, nor a link (WASI preview 1, `path_open`: sandboxed resolution).
  */
-export function resolvePath(base: DirectoryNode, path: string, follow: boolean): Resolved {
+export function resolvePath(
+  base: DirectoryNode,
+  path: string,
+  { follow, limits = defaultLimits }: ResolveOptions,
+): Resolved {
   if (path === "") throw new Errno("noent");
   if (path.startsWith("/")) throw new Errno("perm");
-  if (Buffer.byteLength(path) > pathBytes) throw new Errno("nametoolong");
+  if (Buffer.byteLength(path) > limits.pathBytes) throw new Errno("nametoolong", "pathLength");
   if (path.includes("\0")) throw new Errno("inval");
   const directory = /(^|\/)\.?\/*$/.test(path) || path.endsWith("/..") || path === "..";
   const todo = path
     .split("/")
     .filter((part) => part !== "")
     .toReversed();
+  if (todo.length > limits.pathDepth) throw new Errno("nametoolong", "pathDepth");
   const trail: DirectoryNode[] = [base];
   let links = 0;
   for (;;) {

@@ -1,3 +1,4 @@
+import type { LimitKey, Limits } from "../limits/mod.ts";
 import type { GuestMemory } from "./memory.ts";
 import type { Table } from "./table.ts";
 import type { Tree } from "./tree.ts";
@@ -9,8 +10,9 @@ export interface World {
   readonly stdin: Uint8Array;
   readonly tree: Tree;
   readonly preopens: readonly string[];
-  /** Most descriptors open at once. */
-  readonly descriptors: number;
+  readonly limits: Limits;
+  /** Told of each ceiling that the guest got an error for. */
+  readonly reached?: (limit: LimitKey) => void;
   /** Receives what the guest writes to its standard streams, still in the guest's memory; may throw to stop the guest. */
   readonly output: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
   /** Waits without the thread, where the guest's stack can be put aside; a short wait and any other place blocks. */

@@ -1,3 +1,4 @@
+import type { Limits } from "../limits/mod.ts";
 import { Errno } from "./errno.ts";
 import type { DirectoryNode, FileNode, Node, Tree } from "./tree.ts";
 
@@ -34,12 +35,11 @@ export class Table {
     [2, { kind: "stderr" }],
   ]);
   readonly #tree: Tree;
-  readonly #most: number;
+  readonly #limits: Pick<Limits, "descriptors">;
 
-  /** `most`: descriptors open at once. */
-  constructor(tree: Tree, most: number) {
+  constructor(tree: Tree, limits: Pick<Limits, "descriptors">) {
     this.#tree = tree;
-    this.#most = most;
+    this.#limits = limits;
   }
 
   /** Hands a directory over under the next number. */
@@ -69,13 +69,13 @@ export class Table {
     return found;
   }
 
-  /** Whether one more would be too many. */
-  get full(): boolean {
-    return this.#open.size >= this.#most;
+  /** Throws when one more would be too many. */
+  makeRoom(): void {
+    if (this.#open.size >= this.#limits.descriptors) throw new Errno("mfile", "descriptors");
   }
 
   add(descriptor: Descriptor): number {
-    if (this.full) throw new Errno("mfile");
+    this.makeRoom();
     let fd = 3;
     while (this.#open.has(fd)) fd++;
     this.#open.set(fd, descriptor);

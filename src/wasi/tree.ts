@@ -1,13 +1,11 @@
 import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import type { Limits } from "../limits/mod.ts";
 import { Errno } from "./errno.ts";
 import type { HostBytes, Mount, TreeEntry } from "./mod.ts";
 
 /** What a tree may hold, counted over everything that the guest writes. */
-export interface TreeLimits {
-  readonly filesBytes: number;
-  readonly fileCount: number;
-}
+export type TreeLimits = Pick<Limits, "filesBytes" | "fileBytes" | "fileCount" | "pathDepth">;
 
 export class FileNode {
   readonly kind = "file";
@@ -158,32 +156,43 @@ export class Tree {
     return directory;
   }
 
-  /** Whether one more file, directory or link may be created. */
-  mayCreate(): boolean {
-    return this.fileCount < this.#limits.fileCount;
-  }
-
-  /** Whether a link may have a target of so many bytes. */
-  mayLink(bytes: number): boolean {
-    return this.#targetBytes + bytes <= targetsBytes;
-  }
-
   createFile(parent: DirectoryNode, name: string): FileNode {
     const content: Content = { kind: "memory", bytes: new Uint8Array(0), length: 0, given: false };
     return this.#created(parent, name, new FileNode(this.#nextId++, 0o644, content));
   }
 
   createDirectory(parent: DirectoryNode, name: string): DirectoryNode {
+    if (depthOf(parent) >= this.#limits.pathDepth) throw new Errno("nametoolong", "pathDepth");
     return this.#created(parent, name, new DirectoryNode(this.#nextId++, parent));
   }
 
   createLink(parent: DirectoryNode, name: string, target: string): LinkNode {
     const link = new LinkNode(this.#nextId++, target);
+    if (this.#targetBytes + link.size > targetsBytes) throw new Errno("nospc");
+    this.#created(parent, name, link);
     this.#targetBytes += link.size;
-    return this.#created(parent, name, link);
+    return link;
+  }
+
+  /** Gives a file or link a further name. */
+  link(parent: DirectoryNode, name: string, node: FileNode | LinkNode): void {
+    this.#created(parent, name, node);
+    node.links++;
+  }
+
+  /** Lets a directory have another parent; its names are the caller's. */
+  moveTo(node: DirectoryNode, parent: DirectoryNode): void {
+    const { pathDepth } = this.#limits;
+    const depth = depthOf(parent);
+    // How deep it is itself matters only where it comes to lie deeper.
+    if (depth > depthOf(node.parent) && depth + heightOf(node) > pathDepth) {
+      throw new Errno("nametoolong", "pathDepth");
+    }
+    node.parent = parent;
   }
 
   #created<Kind extends Node>(parent: DirectoryNode, name: string, node: Kind): Kind {
+    if (this.fileCount >= this.#limits.fileCount) throw new Errno("nospc", "fileCount");
     parent.children.set(name, node);
     parent.timeMs = Date.now();
     this.fileCount++;
@@ -214,10 +223,10 @@ export class Tree {
     return readSync(descriptor, into, 0, count, start + position);
   }
 
-  /** Writes at `position`, growing the file; false when a ceiling stands in the way, and then nothing is changed. */
-  write(file: FileNode, bytes: Uint8Array, position: number): boolean {
+  /** Writes at `position`, growing the file. Throws when a ceiling stands in the way, and then nothing is changed. */
+  write(file: FileNode, bytes: Uint8Array, position: number): void {
     const end = position + bytes.length;
-    if (!this.resize(file, Math.max(end, file.size))) return false;
+    this.resize(file, Math.max(end, file.size));
     const { content } = file;
     if (content.kind === "memory") content.bytes.set(bytes, position);
     else if (content.kind === "spill") {
@@ -225,22 +234,22 @@ export class Tree {
     }
     file.timeMs = Date.now();
     this.bytesWritten += bytes.length;
-    return true;
   }
 
-  /** Sets the size, filling with zeros, after taking host content over; false when a ceiling stands in the way. */
-  resize(file: FileNode, size: number): boolean {
+  /** Sets the size, filling with zeros, after taking host content over. Throws when a ceiling stands in the way. */
+  resize(file: FileNode, size: number): void {
     const before = file.content;
     const given = before.kind === "slice" || (before.kind === "memory" && before.given);
     const held = given ? 0 : file.size;
-    if (this.filesBytes - held + size > this.#limits.filesBytes) return false;
+    if (this.filesBytes - held + size > this.#limits.filesBytes) throw new Errno("nospc", "files");
+    if (size > this.#limits.fileBytes && size > file.size) throw new Errno("fbig", "fileSize");
     const content = this.#own(file, size);
     this.filesBytes += size - held;
     if (content.kind === "spill") {
       // Bytes between the old and the new end must read as zeros even when the file shrank before.
       if (size < content.length) ftruncateSync(this.#open(content.path, "r+"), size);
       content.length = size;
-      return true;
+      return;
     }
     if (size > content.bytes.length) {
       const grown = new Uint8Array(
@@ -252,7 +261,6 @@ export class Tree {
     }
     if (size < content.length) content.bytes.fill(0, size, content.length);
     content.length = size;
-    return true;
   }
 
   /** Makes the content writable, with room for `size` bytes. */
@@ -339,6 +347,27 @@ export class Tree {
     for (const path of this.#spilled) rmSync(path, { force: true });
     this.#spilled.clear();
   }
+}
+
+/** Directories from the root to this one, which counts and the root does not. */
+function depthOf(directory: DirectoryNode): number {
+  let depth = 0;
+  for (let at = directory; at !== at.parent; at = at.parent) depth++;
+  return depth;
+}
+
+/** Directories in each other from this one on. */
+function heightOf(directory: DirectoryNode): number {
+  let height = 0;
+  const todo: (readonly [DirectoryNode, number])[] = [[directory, 1]];
+  for (let next = todo.pop(); next; next = todo.pop()) {
+    const [at, depth] = next;
+    height = Math.max(height, depth);
+    for (const child of at.children.values()) {
+      if (child.kind === "directory") todo.push([child, depth + 1]);
+    }
+  }
+  return height;
 }
 
 function writeAll(descriptor: number, bytes: Uint8Array, position: number): void {

@@ -25,7 +25,7 @@ export function descriptorCalls({ memory, table, world: { tree } }: Sandbox): Ca
       const { node, write: mayWrite } = table.file(fd);
       if (!mayWrite) throw new Errno("badf");
       const end = fileOffset(start) + fileOffset(length);
-      if (end > node.size && !tree.resize(node, end)) throw new Errno("nospc");
+      if (end > node.size) tree.resize(node, end);
     },
     fd_close: (fd: number) => table.close(fd),
     fd_datasync(fd: number) {
@@ -68,7 +68,7 @@ export function descriptorCalls({ memory, table, world: { tree } }: Sandbox): Ca
       const { node, write: mayWrite } = table.file(fd);
       if (!mayWrite) throw new Errno("badf");
       if (node.readOnly) throw new Errno("rofs");
-      if (!tree.resize(node, fileOffset(size))) throw new Errno("nospc");
+      tree.resize(node, fileOffset(size));
     },
     fd_filestat_set_times(fd: number, _access: bigint, modified: bigint, flags: number) {
       const found = table.find(fd);

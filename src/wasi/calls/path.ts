@@ -1,5 +1,5 @@
 import { Errno } from "../errno.ts";
-import { pathBytes, resolvePath, type Resolved } from "../resolve.ts";
+import { resolvePath, type Resolved } from "../resolve.ts";
 import type { Calls, Sandbox } from "../sandbox.ts";
 import { putStat, setTimes } from "../stat.ts";
 import type { DirectoryNode, Node } from "../tree.ts";
@@ -8,9 +8,9 @@ const readRight = 1n << 1n;
 const writeRight = 1n << 6n;
 
 /** Everything that begins at an open directory and a path. */
-export function pathCalls({ memory, table, world: { tree } }: Sandbox): Calls {
+export function pathCalls({ memory, table, world: { tree, limits } }: Sandbox): Calls {
   const path = (fd: number, pointer: number, length: number, follow: boolean): Resolved =>
-    resolvePath(table.directory(fd).node, memory.text(pointer, length), follow);
+    resolvePath(table.directory(fd).node, memory.text(pointer, length), { follow, limits });
   /** Whether names of a directory may change; a read-only mount in it stays where it is. */
   const changeable = (parent: DirectoryNode, node?: Node): void => {
     if (parent.readOnly || node?.readOnly) throw new Errno("rofs");
@@ -20,7 +20,6 @@ export function pathCalls({ memory, table, world: { tree } }: Sandbox): Calls {
       const { parent, name, node } = path(fd, pointer, length, false);
       if (node) throw new Errno("exist");
       changeable(parent);
-      if (!tree.mayCreate()) throw new Errno("nospc");
       tree.createDirectory(parent, name);
     },
     path_filestat_get(fd: number, follow: number, pointer: number, length: number, stat: number) {
@@ -59,10 +58,7 @@ export function pathCalls({ memory, table, world: { tree } }: Sandbox): Calls {
       if (to.node) throw new Errno("exist");
       if (to.directory) throw new Errno("noent");
       changeable(to.parent);
-      if (!tree.mayCreate()) throw new Errno("nospc");
-      tree.fileCount++;
-      from.node.links++;
-      to.parent.children.set(to.name, from.node);
+      tree.link(to.parent, to.name, from.node);
     },
     path_open(
       fd: number,
@@ -89,8 +85,7 @@ export function pathCalls({ memory, table, world: { tree } }: Sandbox): Calls {
         if (!create || mustBeDirectory) throw new Errno("noent");
         if (found.directory) throw new Errno("isdir");
         changeable(found.parent);
-        if (!tree.mayCreate()) throw new Errno("nospc");
-        if (table.full) throw new Errno("mfile");
+        table.makeRoom();
         node = tree.createFile(found.parent, found.name);
       }
       if (node.kind === "directory") {
@@ -160,7 +155,7 @@ export function pathCalls({ memory, table, world: { tree } }: Sandbox): Calls {
         }
         if (to.node && to.node.kind !== "directory") throw new Errno("notdir");
         if (to.node?.kind === "directory" && to.node.children.size > 0) throw new Errno("notempty");
-        node.parent = to.parent;
+        tree.moveTo(node, to.parent);
       } else {
         if (to.node?.kind === "directory") throw new Errno("isdir");
         if (to.directory) throw new Errno("notdir");
@@ -182,9 +177,8 @@ export function pathCalls({ memory, table, world: { tree } }: Sandbox): Calls {
       if (node) throw new Errno("exist");
       if (trailing || target === "") throw new Errno("noent");
       if (target.startsWith("/")) throw new Errno("perm");
-      if (length >>> 0 > pathBytes) throw new Errno("nametoolong");
+      if (length >>> 0 > limits.pathBytes) throw new Errno("nametoolong", "pathLength");
       changeable(parent);
-      if (!tree.mayCreate() || !tree.mayLink(length >>> 0)) throw new Errno("nospc");
       tree.createLink(parent, name, target);
     },
     path_unlink_file(fd: number, pointer: number, length: number) {

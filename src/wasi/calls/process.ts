@@ -1,5 +1,6 @@
 import { randomFillSync } from "node:crypto";
 import { readClock } from "../clock.ts";
+import { limitFailure } from "../../limits/mod.ts";
 import { Errno } from "../errno.ts";
 import type { Calls, Sandbox } from "../sandbox.ts";
 
@@ -9,6 +10,7 @@ export function processCalls({ world, memory }: Sandbox): Calls {
   const environment = [...world.environment].map(([name, value]) =>
     Buffer.from(`${name}=${value}\0`),
   );
+  let randomBytes = 0;
   const list = (pointer: number, buffer: number, items: readonly Buffer[]): void => {
     let to = buffer;
     for (const [index, item] of items.entries()) {
@@ -37,7 +39,14 @@ export function processCalls({ world, memory }: Sandbox): Calls {
       memory.put64(pointer, readClock(id));
     },
     random_get(pointer: number, length: number) {
-      randomFillSync(memory.slice(pointer, length));
+      const bytes = memory.slice(pointer, length);
+      randomBytes += bytes.length;
+      // No program expects an error here: most would end without a word that helps.
+      if (randomBytes > world.limits.randomBytes) {
+        const asked = `The guest asked for ${randomBytes} random bytes`;
+        throw limitFailure("random", world.limits, asked);
+      }
+      randomFillSync(bytes);
     },
     proc_raise() {
       throw new Errno("notsup");
