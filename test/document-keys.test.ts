@@ -179,7 +179,12 @@ const others: typeof argo = {
   ValueFrom: { refused: "secretKeyRef" },
   Synchronization: { offered: "mutex semaphore" },
   Wasm: { offered: "image module command args env stdin limits", refused: "permissions" },
-  WasmLimits: { offered: "memory time output files fileCount" },
+  WasmLimits: {
+    offered:
+      "time cpuTime memory tableElements output logLines files fileSize fileCount descriptors pathLength pathDepth arguments random httpRequests httpBytes",
+    refused:
+      "stack sandboxes compileTime moduleSize moduleFunctions moduleLocals moduleTypes moduleImports moduleExports moduleGlobals moduleSegments",
+  },
 };
 
 type Json = Readonly<Record<string, unknown>>;

@@ -2,7 +2,8 @@ import { CallCheck } from "./calls.ts";
 import { dependenciesOf } from "./depends.ts";
 import type { Wrong } from "./forms.ts";
 import { findCircles, reach, Ancestors } from "./graph.ts";
-import { checkLeaf, checkOutputs, checkUnique } from "./leaf.ts";
+import type { Limits } from "../limits/mod.ts";
+import { checkLeaf, checkLimits, checkOutputs, checkUnique } from "./leaf.ts";
 import type {
   LifecycleHook,
   Step,
@@ -56,6 +57,8 @@ export interface CheckOptions {
   /** Parameters that are given at the start, beside those of the document. */
   readonly parameters: readonly string[];
   readonly configMaps: ConfigMaps;
+  /** The highest limits that a step may ask for. */
+  readonly limits: Limits;
 }
 
 /** Finds what the keys and values of one workflow, or of a library alone, do not tell: whether it all fits together. */
@@ -64,6 +67,7 @@ export class Check {
   readonly #origins: Origins;
   readonly #library: Library;
   readonly #given: readonly string[];
+  readonly #limits: Limits;
   readonly #texts: TextCheck;
   readonly #calls: CallCheck;
   readonly #found = new Map<string, Found>();
@@ -72,7 +76,8 @@ export class Check {
   /** Templates that onExit and hooks run. */
   readonly #handlers = new Set<string>();
 
-  constructor({ report, origins, library, parameters, configMaps }: CheckOptions) {
+  constructor({ report, origins, library, parameters, configMaps, limits }: CheckOptions) {
+    this.#limits = limits;
     this.#report = report;
     this.#origins = origins;
     this.#library = library;
@@ -377,6 +382,7 @@ export class Check {
     };
     checkUnique(template, this.#report, this.#origins);
     checkLeaf(found, this.#report, this.#origins);
+    checkLimits(found, this.#limits, this.#report, this.#origins);
     checkOutputs(found, this.#report, this.#origins);
     this.#texts.below(template, scope, { skip: ["steps", "dag", "outputs"] });
     if (template.steps) this.#steps(found, scope);

@@ -1,5 +1,5 @@
 import { Failure } from "../errors/mod.ts";
-import { parseBytes, parseDurationMs } from "../limits/mod.ts";
+import { parseBytes, parseDurationMs, parseLimit } from "../limits/mod.ts";
 import type { Form } from "./shapes.ts";
 
 export interface Wrong {
@@ -66,6 +66,8 @@ const rules: Readonly<Record<Form, (text: string) => Wrong | undefined>> = {
     return limitRule(() => parseDurationMs(text));
   },
   bytes: (text) => limitRule(() => parseBytes(text)),
+  "time limit": (text) => limitRule(() => parseLimit("time", text)),
+  amount: (text) => limitRule(() => parseLimit("fileCount", text)),
   cpu: (text) => pattern(text, /^\d+(\.\d+)?m?$/, 'Write processors, such as "500m" or 2.'),
   number: (text) => pattern(text, /^-?\d+(\.\d+)?$/, "Write a number."),
   count: (text) => pattern(text, /^\d+$/, "Write a whole number that is not below zero."),

@@ -1,3 +1,4 @@
+import { ceilings } from "../limits/mod.ts";
 import {
   allowed,
   any,
@@ -211,13 +212,19 @@ const environment = list(
   ),
 );
 
-const limits = object("Limits", "Ceilings of one run of the module.", {
-  memory: offered("Linear memory, such as 256Mi (the default).", scalarOf("bytes")),
-  time: offered("Wall time, such as 30s; 5m is the default.", scalarOf("duration")),
-  output: offered("Bytes of stdout and of stderr, each; 8Mi is the default.", scalarOf("bytes")),
-  files: offered("Bytes of all files written; 1Gi is the default.", scalarOf("bytes")),
-  fileCount: offered("Files, folders and links created; 100000 is the default.", scalarOf("bytes")),
-});
+const limitForms = { bytes: "bytes", duration: "time limit", count: "amount" } as const;
+const limits = object(
+  "Limits",
+  "Ceilings of one run of the module.",
+  Object.fromEntries(
+    Object.entries(ceilings).map(([key, { scope, summary, unit, default: value }]) => [
+      key,
+      scope === "step"
+        ? offered(`${summary}; ${value} is the default.`, scalarOf(limitForms[unit]))
+        : refused(`The host sets it: limits.${key} in atalanta.yaml, or --limit ${key}=VALUE.`),
+    ]),
+  ),
+);
 
 function scalarOf(form: Form): Shape {
   return { kind: "scalar", form };

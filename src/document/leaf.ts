@@ -1,3 +1,5 @@
+import { Failure } from "../errors/mod.ts";
+import { resolveLimits, type Limits } from "../limits/mod.ts";
 import { reportDoubles, reportSize } from "./calls.ts";
 import type { Found } from "./check.ts";
 import type { Artifact, Parameter, Template } from "./model.ts";
@@ -79,6 +81,27 @@ export function checkLeaf({ template, label }: Found, report: Report, origins: O
         "Give each a path of its own.",
       );
     paths.set(path, name);
+  }
+}
+
+/** What a step asks for is not more than the host allows. What is filled in as it runs is looked at then. */
+export function checkLimits(
+  { template }: Found,
+  host: Limits,
+  report: Report,
+  origins: Origins,
+): void {
+  const limits = template.wasm?.limits;
+  for (const [key, value] of Object.entries(limits ?? {})) {
+    if (!limits || String(value).includes("{{")) continue;
+    try {
+      resolveLimits({ [key]: value }, host);
+    } catch (thrown) {
+      // What cannot be read at all was reported with the form of its text.
+      if (!(thrown instanceof Failure) || thrown.code !== "limit-above-host") continue;
+      const spot = origins.part(limits, key) ?? origins.spot(limits);
+      report.problem(spot, thrown.message, thrown.hint, thrown.code);
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import { dirname } from "node:path";
 import type { Failure, Place } from "../errors/mod.ts";
+import { hostLimits, type Limits } from "../limits/mod.ts";
 import { reportDoubles } from "./calls.ts";
 import { Check, missingLibrary, stepsOf, type Holder } from "./check.ts";
 import { kinds, listShape } from "./keys.ts";
@@ -39,6 +40,8 @@ export interface ReadOptions {
   readonly name?: string;
   /** Names of parameters that are given at the start, beside those of the document. */
   readonly parameters?: readonly string[];
+  /** The highest limits that a step may ask for; absent: those that this machinery is built for. */
+  readonly limits?: Limits;
 }
 
 type LibraryKind = "WorkflowTemplate" | "ClusterWorkflowTemplate";
@@ -57,7 +60,7 @@ export function readBundle(files: readonly SourceFile[], options: ReadOptions = 
 /** Finds every mistake of files that may hold several workflows, or only templates. */
 export function checkFiles(
   files: readonly SourceFile[],
-  options: Pick<ReadOptions, "parameters"> = {},
+  options: Pick<ReadOptions, "parameters" | "limits"> = {},
 ): { readonly problems: readonly Failure[]; readonly warnings: readonly Failure[] } {
   const reader = new Reader(options);
   for (const { file, text } of files) reader.file(file, text);
@@ -300,6 +303,7 @@ class Reader {
       library: { find: view, names: () => this.#library.keys() },
       parameters: this.#options.parameters ?? [],
       configMaps: this.#configMaps,
+      limits: this.#options.limits ?? hostLimits(),
     });
     const reached = check.workflow(holder);
     for (const { key } of reached) this.#reached.add(key);
@@ -413,6 +417,7 @@ class Reader {
         library: { find, names: () => this.#library.keys() },
         parameters: [],
         configMaps: this.#configMaps,
+        limits: this.#options.limits ?? hostLimits(),
       }).alone(holder);
     }
   }

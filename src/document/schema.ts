@@ -86,12 +86,14 @@ function shapeSchema(shape: Shape, definitions: Record<string, Json>): Json {
   }
 }
 
+const quantity = "^\\d+(\\.\\d+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$|\\{\\{";
 /** Forms that a pattern can tell. Argo keeps numbers and booleans as text, and a tag may stand for anything. */
 const patterns: Partial<Readonly<Record<Form, string>>> = {
   name: "^[a-zA-Z0-9][-a-zA-Z0-9_]{0,127}$|\\{\\{",
   "parameter name": "^[-a-zA-Z0-9_]+$|\\{\\{",
   path: "^/.|\\{\\{",
-  bytes: "^\\d+(\\.\\d+)?(k|M|G|T|Ki|Mi|Gi|Ti)?$|\\{\\{",
+  bytes: quantity,
+  amount: quantity,
   "duration with unit": "[a-z]$|\\{\\{",
 };
 

@@ -38,6 +38,8 @@ export type Form =
   | "duration"
   | "duration with unit"
   | "bytes"
+  | "time limit"
+  | "amount"
   | "cpu"
   | "number"
   | "count"

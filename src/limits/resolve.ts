@@ -76,7 +76,7 @@ function aboveHost(key: LimitKey, value: string | number, host: Limits): Failure
 }
 
 /** Reads a value of one ceiling. Throws `invalid-argument`. */
-function parseLimit(key: LimitKey, value: string | number): number {
+export function parseLimit(key: LimitKey, value: string | number): number {
   const { unit } = ceilings[key];
   if (unit === "bytes") return parseBytes(value);
   if (unit === "count") return parseCount(value);
