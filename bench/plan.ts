@@ -87,7 +87,12 @@ function result(work: Work): TaskResult {
       runMs: Math.random() * 10,
       artifactsMs: Math.random(),
     },
-    memoryBytes: 1_114_112,
+    usage: {
+      wallMs: Math.random() * 10,
+      memoryBytes: 1_114_112,
+      filesCreated: 1,
+      filesBytesWritten: 9,
+    },
   };
 }
 

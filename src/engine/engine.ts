@@ -537,12 +537,23 @@ function refuse(invocation: Invocation): Failure | undefined {
 }
 
 function toResult(outcome: GuestOutcome): Result {
-  const { end, instantiateMs, runMs, memoryBytes, filesBytesWritten, ...rest } = outcome;
-  return { ...rest, ...end, usage: { instantiateMs, runMs, memoryBytes, filesBytesWritten } };
+  const { end, instantiateMs, runMs, memoryBytes, filesCreated, filesBytesWritten, ...rest } =
+    outcome;
+  return {
+    ...rest,
+    ...end,
+    usage: { instantiateMs, runMs, memoryBytes, filesCreated, filesBytesWritten },
+  };
 }
 
 function without(end: Extract<GuestOutcome["end"], { readonly failure: unknown }>): Result {
-  const usage = { instantiateMs: 0, runMs: 0, memoryBytes: 0, filesBytesWritten: 0 };
+  const usage = {
+    instantiateMs: 0,
+    runMs: 0,
+    memoryBytes: 0,
+    filesCreated: 0,
+    filesBytesWritten: 0,
+  };
   const nothing = { stdout: new Uint8Array(0), stderr: new Uint8Array(0), collected: [] };
   return { ...nothing, usage, limitsReached: [], ...end };
 }

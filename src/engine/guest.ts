@@ -38,6 +38,7 @@ export interface GuestOutcome {
   readonly instantiateMs: number;
   readonly runMs: number;
   readonly memoryBytes: number;
+  readonly filesCreated: number;
   readonly filesBytesWritten: number;
   /** Ceilings that the guest got an error for. */
   readonly limitsReached: readonly LimitKey[];
@@ -240,7 +241,7 @@ export class Guest {
     } catch (thrown) {
       end = { kind: "failed", failure: toFailure(thrown).toJSON() };
     }
-    const { bytesWritten } = this.#tree;
+    const { bytesWritten, fileCount } = this.#tree;
     this.#tree.close();
     const handedOut = collected.some((item) => item.kind !== "missing");
     if (this.#folder !== undefined && !handedOut) {
@@ -253,6 +254,7 @@ export class Guest {
       instantiateMs: this.#started - this.#start,
       runMs: now - this.#started,
       memoryBytes: this.#memory?.buffer.byteLength ?? 0,
+      filesCreated: fileCount,
       filesBytesWritten: bytesWritten,
       limitsReached: [...this.#reached],
       end,

@@ -46,6 +46,8 @@ export interface Usage {
   readonly runMs: number;
   /** Linear memory at the end, in bytes (it never shrinks). */
   readonly memoryBytes: number;
+  /** Files, folders and links. */
+  readonly filesCreated: number;
   readonly filesBytesWritten: number;
 }
 
