@@ -87,12 +87,7 @@ function result(work: Work): TaskResult {
       runMs: Math.random() * 10,
       artifactsMs: Math.random(),
     },
-    usage: {
-      wallMs: Math.random() * 10,
-      memoryBytes: 1_114_112,
-      filesCreated: 1,
-      filesBytesWritten: 9,
-    },
+    memoryBytes: 1_114_112,
   };
 }
 

@@ -90,8 +90,7 @@ function nodeJson(node: RunNode): Readonly<Record<string, unknown>> {
     stack: node.stack,
     failure: node.failure,
     timings: node.timings,
-    usage: node.usage,
-    limitsReached: node.limitsReached,
+    memoryBytes: node.memoryBytes,
     memoized: node.memoized,
     waitingFor: node.waitingFor,
   };

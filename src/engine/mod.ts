@@ -38,16 +38,18 @@ export interface Invocation {
   /** Paths of the tree to hand out after the guest ended, whatever way it ended. */
   readonly collect: readonly string[];
   readonly limits: Limits;
+  /** Whom it belongs to: groups take turns, and none keeps the threads of the others. All without one are a group. */
+  readonly group?: string;
 }
 
 export interface Usage {
   /** Time on the thread from the start of instantiation, in milliseconds. */
   readonly instantiateMs: number;
   readonly runMs: number;
+  /** Time that the guest computed on its thread, in milliseconds; what V8 compiles and collects beside it is not in it. */
+  readonly cpuMs: number;
   /** Linear memory at the end, in bytes (it never shrinks). */
   readonly memoryBytes: number;
-  /** Files, folders and links. */
-  readonly filesCreated: number;
   readonly filesBytesWritten: number;
 }
 
@@ -87,8 +89,10 @@ export interface RunOptions {
 }
 
 export interface EngineOptions {
-  /** Threads that run guests; default: the number of processors. */
+  /** Threads on which guests of one group run at once; default: the number of processors. */
   readonly threads?: number;
+  /** Threads of all groups; default: four times `threads`. */
+  readonly mostThreads?: number;
   /** Memory of guests that wait, in bytes, above which no further one is started; default: half of what the machine or container has. */
   readonly parkedBytes?: number;
   /** Folder for spill files, owned by the engine; default: a new one below the system's temporary folder. */

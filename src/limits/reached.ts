@@ -1,4 +1,4 @@
-import { Failure, type FailureRecord } from "../errors/mod.ts";
+import { Failure } from "../errors/mod.ts";
 import { formatLimit } from "./resolve.ts";
 import { ceilings, type LimitKey, type Limits } from "./table.ts";
 
@@ -16,13 +16,6 @@ export function limitFailure(
   return new Failure(code, `${what}; the ceiling is ${formatLimit(key, limits[field])}`, {
     hint: [advice, howToRaise(key)].filter((part) => part !== undefined).join(" "),
   });
-}
-
-/** What is told of a ceiling that the guest got an error for, and may have made something of. */
-export function reachedLimit(key: LimitKey, limits: Limits): FailureRecord {
-  const { summary } = ceilings[key];
-  const what = `The guest got an error at limits.${key} (${summary[0]?.toLowerCase()}${summary.slice(1)})`;
-  return limitFailure(key, limits, what).toJSON();
 }
 
 /** Which key raises a ceiling, as a sentence. */

@@ -2,15 +2,7 @@ import { basename } from "node:path";
 import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
 import type { Collected, Engine, Mount, Result } from "../engine/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
-import {
-  ceilings,
-  formatLimit,
-  hostLimits,
-  reachedLimit,
-  resolveLimits,
-  type LimitKey,
-  type Limits,
-} from "../limits/mod.ts";
+import { defaultLimits, resolveLimits } from "../limits/mod.ts";
 import { checkedPath, inputContent } from "./inputs.ts";
 import { takeOutputs } from "./outputs.ts";
 import { createLog, type Log } from "./log.ts";
@@ -31,8 +23,6 @@ export interface TaskRunnerOptions {
   readonly images: ReadonlyMap<string, string>;
   /** Runs container programs; absent: they end with the failure `container-runtime`. */
   readonly containers?: ContainerRunner;
-  /** The highest limits that a program may ask for; absent: those that this machinery is built for. */
-  readonly limits?: Limits;
 }
 
 /** Makes a runner that turns inputs into an invocation and a result into outputs. */
@@ -43,26 +33,19 @@ export function createTaskRunner(options: TaskRunnerOptions): TaskRunner {
 /** How a program ended, whatever ran it. */
 interface Ended extends Pick<
   TaskResult,
-  "phase" | "message" | "exitCode" | "stack" | "failure" | "usage" | "moduleDigest"
+  "phase" | "message" | "exitCode" | "stack" | "failure" | "memoryBytes" | "moduleDigest"
 > {
   readonly stdout: Uint8Array;
   readonly collected: readonly Collected[];
-  readonly limitsReached: readonly LimitKey[];
 }
-
-/** A guest whose allocation fails just traps, and V8 does not tell that its memory could not grow. */
-const nearlyFull = 0.75;
-const logLines = ["logLines"] as const;
 
 type Input = { readonly path: string; readonly content: Mount["content"] };
 type Timings = { -readonly [Name in keyof TaskResult["timings"]]: number };
 
 class Runner implements TaskRunner {
   readonly #options: TaskRunnerOptions;
-  readonly #hostLimits: Limits;
   constructor(options: TaskRunnerOptions) {
     this.#options = options;
-    this.#hostLimits = options.limits ?? hostLimits();
   }
 
   async run(task: Task, options: RunTaskOptions = {}): Promise<TaskResult> {
@@ -74,22 +57,17 @@ class Runner implements TaskRunner {
       runMs: 0,
       artifactsMs: 0,
     };
-    let limits = resolveLimits({}, this.#hostLimits);
-    const log = createLog({
-      onOutput: options.onOutput,
-      linesPerSecond: () => limits.logLines,
-    });
+    const log = createLog(options.onOutput);
     const observed: RunTaskOptions = { ...options, onOutput: log.write };
     try {
       const { program } = task;
-      if (program.kind === "wasm") limits = resolveLimits(program.limits, this.#hostLimits);
       const collect = [...task.outputs.parameters, ...task.outputs.artifacts].map((output) =>
         checkedPath(output.path, output.name),
       );
       const ended = await (program.kind === "wasm"
-        ? this.#sandbox(task, program, { collect, limits, timings, options: observed })
-        : this.#container(task, program, { collect, limits, timings, options: observed }));
-      const { stdout, collected, limitsReached, ...how } = ended;
+        ? this.#sandbox(task, program, { collect, timings, options: observed })
+        : this.#container(task, program, { collect, timings, options: observed }));
+      const { stdout, collected, ...how } = ended;
       const storing = performance.now();
       try {
         const { artifacts } = this.#options;
@@ -103,7 +81,6 @@ class Runner implements TaskRunner {
           outputs,
           ...(stored ? { log: stored } : {}),
           ...(tail ? { stderrTail: tail } : {}),
-          ...reached([...limitsReached, ...(log.linesLeftOut > 0 ? logLines : [])], limits),
           timings,
         };
       } finally {
@@ -133,8 +110,9 @@ class Runner implements TaskRunner {
     const { engine } = this.#options;
     const { timings, collect } = run;
     const start = performance.now();
-    const timeMs = Math.min(run.limits.timeMs, task.timeoutMs ?? run.limits.timeMs);
-    const limits = { ...run.limits, timeMs };
+    const asked = resolveLimits(program.limits);
+    const timeMs = Math.min(asked.timeMs, task.timeoutMs ?? asked.timeMs);
+    const limits = { ...asked, timeMs };
     const module = await engine.load({ path: this.#find(program) }, { limits });
     timings.compileMs = performance.now() - start;
     const inputs = await this.#inputs(task, run);
@@ -152,16 +130,9 @@ class Runner implements TaskRunner {
     );
     timings.instantiateMs = result.usage.instantiateMs;
     timings.runMs = result.usage.runMs;
-    const { stdout, collected, limitsReached } = result;
-    const { runMs: wallMs, memoryBytes, filesCreated, filesBytesWritten } = result.usage;
-    return {
-      ...withLimits(end(result), result, limits),
-      stdout,
-      collected,
-      limitsReached,
-      usage: { wallMs, memoryBytes, filesCreated, filesBytesWritten },
-      moduleDigest: module.digest,
-    };
+    const { stdout, collected } = result;
+    const { memoryBytes } = result.usage;
+    return { ...end(result), stdout, collected, memoryBytes, moduleDigest: module.digest };
   }
 
   async #container(task: Task, program: ContainerProgram, run: Running): Promise<Ended> {
@@ -184,7 +155,7 @@ class Runner implements TaskRunner {
         ...stdin(task),
         inputs,
         collect: run.collect,
-        timeMs: task.timeoutMs ?? run.limits.timeMs,
+        timeMs: task.timeoutMs ?? defaultLimits.timeMs,
       },
       run.options,
     );
@@ -194,7 +165,6 @@ class Runner implements TaskRunner {
       ...exited(result.exitCode, result.reason),
       stdout: result.stdout,
       collected: result.collected,
-      limitsReached: [],
     };
   }
 
@@ -226,7 +196,6 @@ class Runner implements TaskRunner {
 
 interface Running {
   readonly collect: readonly string[];
-  readonly limits: Limits;
   readonly timings: Timings;
   readonly options: RunTaskOptions;
 }
@@ -241,27 +210,6 @@ function end(result: Result): End {
   }
   const phase = result.kind === "stopped" && result.failure.code !== "aborted" ? "Failed" : "Error";
   return { phase, message: result.failure.message, failure: result.failure };
-}
-
-/** A program that ended for an error that a ceiling caused says "No space left on device", and not which key to raise. */
-function withLimits(ended: End, result: Result, limits: Limits): End {
-  if (ended.phase === "Succeeded" || ended.failure) return ended;
-  const { memoryBytes } = result.usage;
-  const reasons = result.limitsReached.map(
-    (key) => `it had reached limits.${key} of ${formatLimit(key, limits[ceilings[key].field])}`,
-  );
-  if (memoryBytes >= limits.memoryBytes * nearlyFull) {
-    const full = formatLimit("memory", limits.memoryBytes);
-    reasons.push(
-      `its memory stood at ${formatLimit("memory", memoryBytes)} of limits.memory ${full}`,
-    );
-  }
-  if (reasons.length === 0) return ended;
-  return { ...ended, message: `${ended.message ?? ended.phase}; ${reasons.join("; ")}` };
-}
-
-function reached(keys: readonly LimitKey[], limits: Limits): Pick<TaskResult, "limitsReached"> {
-  return keys.length === 0 ? {} : { limitsReached: keys.map((key) => reachedLimit(key, limits)) };
 }
 
 function exited(exitCode: number, reason = "Error"): End {

@@ -219,11 +219,9 @@ export function leafEnded(plan: Plan, event: Extract<RunEvent, { readonly type: 
   node.startedAt = event.startedAt;
   node.log = result.log;
   node.timings = result.timings;
-  node.usage = result.usage;
-  const { stderrTail, stack, failure, limitsReached } = result;
-  if (stderrTail !== undefined || stack || failure || limitsReached) {
-    node.note({ stderrTail, stack, failure, limitsReached });
-  }
+  node.memoryBytes = result.memoryBytes;
+  const { stderrTail, stack, failure } = result;
+  if (stderrTail !== undefined || stack || failure) node.note({ stderrTail, stack, failure });
   try {
     node.outputs = outputsFrom(plan, node, result);
     exportGlobals(plan, node);

@@ -9,7 +9,6 @@ interface Detail {
   stderrTail?: string | undefined;
   stack?: readonly string[] | undefined;
   failure?: FailureRecord | undefined;
-  limitsReached?: readonly FailureRecord[] | undefined;
   memoized?: boolean | undefined;
   waitingFor?: readonly string[] | undefined;
 }
@@ -32,7 +31,7 @@ export class PlanNode implements RunNode {
   outputs: NodeOutputs | undefined = undefined;
   log: StoredArtifact | undefined = undefined;
   timings: TaskResult["timings"] | undefined = undefined;
-  usage: TaskResult["usage"] = undefined;
+  memoryBytes: number | undefined = undefined;
   frame: Frame | undefined = undefined;
   /** Whether it belongs to an exit handler, which a stop spares. */
   readonly exit: boolean;
@@ -114,10 +113,6 @@ export class PlanNode implements RunNode {
     return this.#detail?.failure;
   }
 
-  get limitsReached(): readonly FailureRecord[] | undefined {
-    return this.#detail?.limitsReached;
-  }
-
   get memoized(): boolean | undefined {
     return this.#detail?.memoized;
   }
@@ -165,7 +160,7 @@ export class PlanNode implements RunNode {
     this.outputs = undefined;
     this.log = undefined;
     this.timings = undefined;
-    this.usage = undefined;
+    this.memoryBytes = undefined;
     this.frame = undefined;
     this.#detail = undefined;
   }

@@ -168,10 +168,9 @@ export interface RunNode {
   readonly stderrTail?: string | undefined;
   readonly stack?: readonly string[] | undefined;
   readonly failure?: TaskResult["failure"] | undefined;
-  readonly limitsReached?: TaskResult["limitsReached"] | undefined;
-  /** Of a leaf that ran. */
+  /** Of a leaf that ran, with the guest's memory at its end. */
   readonly timings?: TaskResult["timings"] | undefined;
-  readonly usage?: TaskResult["usage"] | undefined;
+  readonly memoryBytes?: number | undefined;
   readonly memoized?: boolean | undefined;
   /** Lock keys that it waits for. */
   readonly waitingFor?: readonly string[] | undefined;
