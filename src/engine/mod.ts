@@ -1,8 +1,10 @@
 import type { FailureRecord } from "../errors/mod.ts";
 import type { LimitKey, Limits } from "../limits/mod.ts";
 import type { Collected, HttpRequest, HttpResponse, Mount } from "../wasi/mod.ts";
+import type { ModuleSource } from "./source.ts";
 
 export { createEngine } from "./engine.ts";
+export { ModuleFiles, nameOf, type ModuleSource } from "./source.ts";
 export { isStaging, removeLeftovers, stagingFolder } from "./staging.ts";
 export type {
   Collected,
@@ -103,7 +105,7 @@ export interface EngineOptions {
 export interface Engine extends AsyncDisposable {
   /** Compiles once per digest. Throws a `Failure` that says what is wrong with the bytes. */
   load(
-    source: { readonly path: string } | { readonly bytes: Uint8Array; readonly name: string },
+    source: ModuleSource,
     options?: { readonly signal?: AbortSignal; readonly limits?: Limits },
   ): Promise<Module>;
   /** Runs a fresh instance. Rejects only for bugs; everything a guest does is a `Result`. */

@@ -1,10 +1,8 @@
-import { createHash } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
-import { basename } from "node:path";
 import { Failure } from "../errors/mod.ts";
 import { defaultLimits, limitFailure, type Limits } from "../limits/mod.ts";
 import { ceilingsOf, withCeilings } from "./ceilings.ts";
 import type { Engine, Module } from "./mod.ts";
+import { ModuleFiles, nameOf, type ModuleSource } from "./source.ts";
 import { startAsExport, startExport } from "./start.ts";
 
 /** Compiled modules kept; the least recently used goes first. */
@@ -19,7 +17,6 @@ export interface Compiled {
   parks: boolean;
 }
 
-type Source = Parameters<Engine["load"]>[0];
 type LoadOptions = NonNullable<Parameters<Engine["load"]>[1]>;
 
 /** Modules by digest and ceilings, each compiled once. */
@@ -27,30 +24,23 @@ export class Modules {
   readonly #compiled = new WeakMap<Module, Compiled>();
   readonly #cache = new Map<string, Module>();
   readonly #loading = new Map<string, Promise<Module>>();
-  /** Digests by what the file looked like: a loop of many steps reads and hashes its module once. */
-  readonly #files = new Map<string, string>();
+  readonly #files = new ModuleFiles();
 
   /** What threads are given; undefined for a module of another engine. */
   compiled(module: Module): Compiled | undefined {
     return this.#compiled.get(module);
   }
 
-  async load(source: Source, options: LoadOptions = {}): Promise<Module> {
+  async load(source: ModuleSource, options: LoadOptions = {}): Promise<Module> {
     const { signal, limits = defaultLimits } = options;
     signal?.throwIfAborted();
-    const name = "path" in source ? basename(source.path) : source.name;
-    const looks = "path" in source ? appearance(source.path, limits) : undefined;
-    const same = looks === undefined ? undefined : this.#files.get(looks);
+    const name = nameOf(source);
+    const same = this.#files.known(source, limits);
     const ceilings = ceilingsOf(limits);
     const loadedBefore = this.#cached(`${same} ${ceilings}`);
     if (loadedBefore) return loadedBefore;
-    const bytes = "path" in source ? read(source.path, limits) : source.bytes;
-    const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+    const { bytes, digest } = this.#files.read(source, limits);
     const key = `${digest} ${ceilings}`;
-    if (looks !== undefined) {
-      if (this.#files.size >= keptModules) this.#files.clear();
-      this.#files.set(looks, digest);
-    }
     const known = this.#cached(key);
     if (known) return known;
     let loading = this.#loading.get(key);
@@ -133,31 +123,6 @@ async function within(
   } finally {
     clearTimeout(timer);
     if (stop) signal?.removeEventListener("abort", stop);
-  }
-}
-
-/** Changes whenever the file does; nothing for a file that was changed just now, when the clock of the file system could hide one more change. */
-function appearance(path: string, limits: Limits): string | undefined {
-  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
-  if (!found || found.size > limits.moduleBytes) return undefined;
-  if (Date.now() - Number(found.ctimeMs) < 1000) return undefined;
-  return `${found.dev} ${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs} ${path}`;
-}
-
-function read(path: string, limits: Limits): Uint8Array {
-  try {
-    const { size } = statSync(path);
-    if (size > limits.moduleBytes) {
-      throw limitFailure("moduleSize", limits, `"${path}" has ${size} bytes`);
-    }
-    return readFileSync(path);
-  } catch (cause) {
-    if (cause instanceof Failure) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Failure("module-not-found", `Cannot read the module "${path}": ${reason}`, {
-      cause,
-      hint: "Check the path; it is relative to the folder you are in, or to the workflow file.",
-    });
   }
 }
 

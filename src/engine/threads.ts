@@ -32,7 +32,8 @@ export function startThread(stagingFolder: string, stackBytes: number): Thread {
     workerData: data,
     env: {},
     stdin: false,
-    execArgv: [],
+    // Node's permissions are options, and a thread that is given others is free of them.
+    execArgv: process.permission ? process.execArgv : [],
     resourceLimits: {
       maxOldGenerationSizeMb: threadHeapMebibytes,
       stackSizeMb: stackBytes / mebibyte,
