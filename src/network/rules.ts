@@ -84,6 +84,8 @@ function parseRule(asked: AllowedHost, entry: AskedHost): Rule {
   }
   const hosts = parseHost(asked.host, entry);
   const prefix = parsePrefix(asked.pathPrefix, entry);
+  if (hosts.address !== undefined && prefix !== undefined && /^\/\d+$/.test(prefix))
+    throw wrong(entry, "is a range of addresses, which belongs in the operator's allowedAddresses");
   const shownPort = port === ports[scheme] ? "" : `:${port}`;
   const text = `${methods ? `${[...methods].join()} ` : ""}${scheme}://${hosts.text}${shownPort}${prefix ?? ""}`;
   return {
@@ -141,7 +143,8 @@ function parsePrefix(asked: string | undefined, entry: AskedHost): string | unde
   } catch {
     throw wrong(entry, `has the path "${asked}", which cannot be one`);
   }
-  if (unclearPath(path)) throw wrong(entry, `has the path "${asked}", which is not in plain form`);
+  if (unclearPath(asked) || unclearPath(path))
+    throw wrong(entry, `has the path "${asked}", which is not in plain form`);
   return path;
 }
 
