@@ -358,8 +358,9 @@ class StepPassage implements Passage {
       headers,
       body: {
         next: async () => {
-          watch.set(way.timeoutMs, () => tooSlow(target, way.timeoutMs));
           try {
+            watch.signal.throwIfAborted();
+            watch.set(way.timeoutMs, () => tooSlow(target, way.timeoutMs));
             const piece = await orAborted(body.next(), watch.signal);
             if (piece.done) return await end();
             unread();

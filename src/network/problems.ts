@@ -2,6 +2,7 @@ import { Failure } from "../errors/mod.ts";
 import { shown, type Target } from "./target.ts";
 
 export const responseHeaderBytes: number = 64 * 1024;
+export const responseHeaderCount = 500;
 
 /** What went wrong below us, in words and without addresses. */
 export function toNetworkFailure(thrown: unknown, target: Target): Failure {

@@ -6,7 +6,7 @@ import {
 } from "node:http";
 import { Agent as SecureAgent, request as secureRequest } from "node:https";
 import { isIP } from "node:net";
-import { responseHeaderBytes, toNetworkFailure } from "./problems.ts";
+import { responseHeaderBytes, responseHeaderCount, toNetworkFailure } from "./problems.ts";
 import type { Target } from "./target.ts";
 
 type Header = readonly [name: string, value: string];
@@ -77,7 +77,11 @@ export class Connections implements Disposable {
         // What goes wrong from here on, the reader of the body meets.
         request.off("error", fail);
         request.on("error", () => undefined);
-        resolve({ status: message.statusCode ?? 0, headers: pairs(message.rawHeaders), message });
+        const headers = pairs(message.rawHeaders);
+        if (headers.length > responseHeaderCount) {
+          message.destroy();
+          fail(new Error(`its response has more than ${responseHeaderCount} headers`));
+        } else resolve({ status: message.statusCode ?? 0, headers, message });
       });
       request.end(hop.body);
     });
