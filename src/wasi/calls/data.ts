@@ -1,5 +1,6 @@
 import { Errno } from "../errno.ts";
 import { fileOffset } from "../offset.ts";
+import type { Vector } from "../memory.ts";
 import type { Calls, Sandbox } from "../sandbox.ts";
 import type { FileNode } from "../tree.ts";
 
@@ -8,66 +9,79 @@ const append = 1;
 /** Reading, writing and the place where that happens. */
 export function dataCalls({ memory, table, world }: Sandbox): Calls {
   const { tree } = world;
-  const write = (node: FileNode, from: Uint8Array, position: number): void => {
+  const read = (node: FileNode, vectors: readonly Vector[], position: number): number => {
+    let done = 0;
+    for (const { start, length } of vectors) {
+      done += tree.read(node, position + done, memory.bytes, start, length);
+    }
+    return done;
+  };
+  const write = (node: FileNode, vectors: readonly Vector[], position: number): number => {
+    let done = 0;
     if (node.readOnly) throw new Errno("rofs");
-    tree.write(node, from, position);
+    for (const { start, length } of vectors) {
+      try {
+        tree.write(node, position + done, memory.bytes, start, length);
+      } catch (thrown) {
+        // As on any system, what went in counts, and the next call meets the ceiling.
+        if (done > 0 && thrown instanceof Errno) return done;
+        throw thrown;
+      }
+      done += length;
+    }
+    return done;
   };
   return {
     fd_pread(fd: number, pointer: number, count: number, position: bigint, done: number) {
-      const { node, read: mayRead } = table.file(fd);
-      if (!mayRead) throw new Errno("badf");
+      const open = table.file(fd);
+      if (!open.read) throw new Errno("badf");
       memory.at(done, 4);
-      let read = 0;
-      for (const into of memory.vectors(pointer, count))
-        read += tree.read(node, into, fileOffset(position) + read);
-      memory.put32(done, read);
+      const vectors = memory.vectors(pointer, count);
+      memory.put32(done, read(open.node, vectors, fileOffset(position)));
     },
     fd_pwrite(fd: number, pointer: number, count: number, position: bigint, done: number) {
       const open = table.file(fd);
       if (!open.write) throw new Errno("badf");
       memory.at(done, 4);
-      let written = 0;
-      for (const from of memory.vectors(pointer, count)) {
-        write(open.node, from, fileOffset(position) + written);
-        written += from.length;
-      }
-      memory.put32(done, written);
+      const vectors = memory.vectors(pointer, count);
+      memory.put32(done, write(open.node, vectors, fileOffset(position)));
     },
     fd_read(fd: number, pointer: number, count: number, done: number) {
       const found = table.find(fd);
       memory.at(done, 4);
-      let read = 0;
-      for (const into of memory.vectors(pointer, count)) {
-        if (found.kind === "file") {
-          if (!found.read) throw new Errno("badf");
-          const got = tree.read(found.node, into, found.position);
-          found.position += got;
-          read += got;
-        } else if (found.kind === "stdin") {
-          const part = world.stdin.subarray(found.position, found.position + into.length);
-          into.set(part);
+      const vectors = memory.vectors(pointer, count);
+      let got = 0;
+      if (found.kind === "file") {
+        if (!found.read) throw new Errno("badf");
+        got = read(found.node, vectors, found.position);
+        found.position += got;
+      } else if (found.kind === "stdin") {
+        for (const { start, length } of vectors) {
+          const part = world.stdin.subarray(found.position, found.position + length);
+          memory.bytes.set(part, start);
           found.position += part.length;
-          read += part.length;
-        } else throw new Errno(found.kind === "directory" ? "isdir" : "badf");
-      }
-      memory.put32(done, read);
+          got += part.length;
+        }
+      } else throw new Errno(found.kind === "directory" ? "isdir" : "badf");
+      memory.put32(done, got);
     },
     fd_write(fd: number, pointer: number, count: number, done: number) {
       const found = table.find(fd);
       memory.at(done, 4);
-      let written = 0;
-      for (const from of memory.vectors(pointer, count)) {
-        if (found.kind === "file") {
-          if (!found.write) throw new Errno("badf");
-          if (found.flags & append) found.position = found.node.size;
-          write(found.node, from, found.position);
-          found.position += from.length;
-        } else if (found.kind === "stdout" || found.kind === "stderr") {
-          if (from.length > 0) world.output(found.kind, from);
-        } else throw new Errno("badf");
-        written += from.length;
-      }
-      memory.put32(done, written);
+      const vectors = memory.vectors(pointer, count);
+      let put = 0;
+      if (found.kind === "file") {
+        if (!found.write) throw new Errno("badf");
+        if (found.flags & append) found.position = found.node.size;
+        put = write(found.node, vectors, found.position);
+        found.position += put;
+      } else if (found.kind === "stdout" || found.kind === "stderr") {
+        for (const { start, length } of vectors) {
+          if (length > 0) world.output(found.kind, memory.bytes.subarray(start, start + length));
+          put += length;
+        }
+      } else throw new Errno("badf");
+      memory.put32(done, put);
     },
     fd_seek(fd: number, delta: bigint, whence: number, pointer: number) {
       const open = table.file(fd);
