@@ -35,7 +35,6 @@ export type Form =
   | "name prefix"
   | "label"
   | "path"
-  | "allowed host"
   | "duration"
   | "duration with unit"
   | "bytes"

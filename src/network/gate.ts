@@ -14,8 +14,7 @@ import type {
 import { Names, systemResolve } from "./names.ts";
 import { entryFor, parseRules, type Rule } from "./rules.ts";
 import { Placeholders } from "./secrets.ts";
-import { toNetworkFailure } from "./problems.ts";
-import type { Connections, HopResponse } from "./send.ts";
+import { Connections, toNetworkFailure, type HopResponse } from "./send.ts";
 import { parseTarget, shown, type Target } from "./target.ts";
 import { orAborted, Slots } from "./waiting.ts";
 
@@ -77,10 +76,9 @@ class StepPassage implements Passage {
   readonly #step: Step;
   readonly #rules: readonly Rule[];
   readonly #placeholders: Placeholders;
-  readonly #authorities: readonly string[] | undefined;
+  readonly #connections: Connections;
   readonly #usage = new Map<string, { -readonly [Name in keyof HostUsage]: HostUsage[Name] }>();
   readonly #refusals = new Set<string>();
-  #connections: Promise<Connections> | undefined;
   #requests = 0;
   #bytes = 0;
   #open = 0;
@@ -90,7 +88,7 @@ class StepPassage implements Passage {
     this.#step = step;
     this.#rules = rules;
     this.#placeholders = placeholders;
-    this.#authorities = authorities;
+    this.#connections = new Connections(authorities);
   }
 
   get environment(): ReadonlyMap<string, string> {
@@ -216,10 +214,7 @@ class StepPassage implements Passage {
     // The line "METHOD PATH HTTP/1.1".
     const line = target.method.length + target.path.length + target.query.length + 12;
     this.#spend(usage, "sentBytes", line + headerSize(filledHeaders) + filledBody.length);
-    this.#connections ??= connect(this.#authorities);
-    const response = await (
-      await this.#connections
-    ).send({
+    const response = await this.#connections.send({
       target,
       addresses,
       headers: this.#plainAnswer(filledHeaders, target),
@@ -358,9 +353,8 @@ class StepPassage implements Passage {
       headers,
       body: {
         next: async () => {
+          watch.set(way.timeoutMs, () => tooSlow(target, way.timeoutMs));
           try {
-            watch.signal.throwIfAborted();
-            watch.set(way.timeoutMs, () => tooSlow(target, way.timeoutMs));
             const piece = await orAborted(body.next(), watch.signal);
             if (piece.done) return await end();
             unread();
@@ -394,14 +388,8 @@ class StepPassage implements Passage {
   }
 
   [Symbol.dispose](): void {
-    void this.#connections?.then((connections) => connections[Symbol.dispose]());
+    this.#connections[Symbol.dispose]();
   }
-}
-
-/** Most steps send nothing, and Node's HTTP takes its time to load. */
-async function connect(authorities: readonly string[] | undefined): Promise<Connections> {
-  const { Connections } = await import("./send.ts");
-  return new Connections(authorities);
 }
 
 type Usage = { -readonly [Name in keyof HostUsage]: HostUsage[Name] };

@@ -79,13 +79,10 @@ function parseRule(asked: AllowedHost, entry: AskedHost): Rule {
   const port = parsePort(asked.port ?? ports[scheme], entry);
   const methods = asked.methods && new Set(asked.methods);
   for (const method of methods ?? []) {
-    if (!/^[A-Z]+$/.test(method))
-      throw wrong(entry, `has the method "${method}", which cannot be one`);
+    if (!/^[A-Z]+$/.test(method)) throw wrong(entry, `has the method "${method}"`);
   }
   const hosts = parseHost(asked.host, entry);
   const prefix = parsePrefix(asked.pathPrefix, entry);
-  if (hosts.address !== undefined && prefix !== undefined && /^\/\d+$/.test(prefix))
-    throw wrong(entry, "is a range of addresses, which belongs in the operator's allowedAddresses");
   const shownPort = port === ports[scheme] ? "" : `:${port}`;
   const text = `${methods ? `${[...methods].join()} ` : ""}${scheme}://${hosts.text}${shownPort}${prefix ?? ""}`;
   return {
@@ -105,7 +102,7 @@ function parsePort(asked: number | string, entry: AskedHost): number | "*" {
   if (asked === "*") return asked;
   const port = Number(asked);
   if (/^\d{1,5}$/.test(String(asked)) && port >= 1 && port <= 65_535) return port;
-  throw wrong(entry, `has the port "${asked}", which cannot be one`);
+  throw wrong(entry, `has the port "${asked}"`);
 }
 
 function parseHost(
@@ -119,7 +116,7 @@ function parseHost(
   if (asked === "*") return { text: asked, match: () => true, address: undefined };
   const wild = asked.startsWith("*.");
   const host = canonicalHost(wild ? asked.slice(2) : asked);
-  if (host === undefined) throw wrong(entry, `has the host "${asked}", which cannot be one`);
+  if (host === undefined) throw wrong(entry, `has the host "${asked}"`);
   const { name, address } = host;
   if (!wild) {
     const text = name.includes(":") ? `[${name}]` : name;
@@ -141,10 +138,9 @@ function parsePrefix(asked: string | undefined, entry: AskedHost): string | unde
   try {
     ({ path } = parseTarget("GET", `http://x${asked}`));
   } catch {
-    throw wrong(entry, `has the path "${asked}", which cannot be one`);
+    throw wrong(entry, `has the path "${asked}"`);
   }
-  if (unclearPath(asked) || unclearPath(path))
-    throw wrong(entry, `has the path "${asked}", which is not in plain form`);
+  if (unclearPath(path)) throw wrong(entry, `has the path "${asked}", which is not in plain form`);
   return path;
 }
 

@@ -7,13 +7,23 @@ import type { HostBytes, Mount, TreeEntry } from "./mod.ts";
 /** What a tree may hold, counted over everything that the guest writes. */
 export type TreeLimits = Pick<Limits, "filesBytes" | "fileBytes" | "fileCount" | "pathDepth">;
 
+/** Milliseconds as the host's clock has them, or the nanoseconds that a guest set. */
+export type Time = number | bigint;
+
+/** Notes that the content changed now. */
+export function touch(node: Node): void {
+  node.modified = node.changed = Date.now();
+}
+
 export class FileNode {
   readonly kind = "file";
   readonly id: number;
   mode: number;
   readOnly = false;
   links = 1;
-  timeMs: number = Date.now();
+  accessed: Time = Date.now();
+  modified: Time = this.accessed;
+  changed: Time = this.accessed;
   content: Content;
   constructor(id: number, mode: number, content: Content) {
     this.id = id;
@@ -31,7 +41,9 @@ export class DirectoryNode {
   mode = 0o755;
   readOnly = false;
   links = 1;
-  timeMs: number = Date.now();
+  accessed: Time = Date.now();
+  modified: Time = this.accessed;
+  changed: Time = this.accessed;
   /** Guest names are keys of this map and nothing else; insertion order is the reading order. */
   readonly children: Map<string, Node> = new Map<string, Node>();
   parent: DirectoryNode;
@@ -50,7 +62,9 @@ export class LinkNode {
   readonly target: string;
   readOnly = false;
   links = 1;
-  timeMs: number = Date.now();
+  accessed: Time = Date.now();
+  modified: Time = this.accessed;
+  changed: Time = this.accessed;
   constructor(id: number, target: string) {
     this.id = id;
     this.target = target;
@@ -74,10 +88,8 @@ type Content =
   | { readonly kind: "memory"; bytes: Uint8Array; length: number; given: boolean }
   | { readonly kind: "spill"; readonly path: string; length: number };
 
-const noBytes = new Uint8Array(0);
-
 /** A file grows in memory up to here, then lies in a spill file. */
-const spillFileBytes = 256 * 1024;
+const spillFileBytes = 1024 * 1024;
 /** Host files held open; the one that was not used for the longest time is closed first. */
 const heldOpen = 64;
 /** All files of one sandbox together stay in memory up to here. */
@@ -159,7 +171,7 @@ export class Tree {
   }
 
   createFile(parent: DirectoryNode, name: string): FileNode {
-    const content: Content = { kind: "memory", bytes: noBytes, length: 0, given: false };
+    const content: Content = { kind: "memory", bytes: new Uint8Array(0), length: 0, given: false };
     return this.#created(parent, name, new FileNode(this.#nextId++, 0o644, content));
   }
 
@@ -196,7 +208,7 @@ export class Tree {
   #created<Kind extends Node>(parent: DirectoryNode, name: string, node: Kind): Kind {
     if (this.fileCount >= this.#limits.fileCount) throw new Errno("nospc", "fileCount");
     parent.children.set(name, node);
-    parent.timeMs = Date.now();
+    touch(parent);
     this.fileCount++;
     return node;
   }
@@ -208,37 +220,34 @@ export class Tree {
     if (content.kind !== "memory") return;
     // Or files of a short life would fill the room in memory for good.
     this.#memoryBytes -= content.bytes.length;
-    content.bytes = noBytes;
+    content.bytes = new Uint8Array(0);
   }
 
-  /** Reads up to `length` bytes at `position` to `start` of `into`; returns how many. */
-  read(file: FileNode, position: number, into: Uint8Array, start: number, length: number): number {
+  /** Reads up to `into.length` bytes at `position`; returns how many. */
+  read(file: FileNode, into: Uint8Array, position: number): number {
     const { content } = file;
-    const count = Math.min(length, Math.max(0, file.size - position));
+    const count = Math.min(into.length, Math.max(0, file.size - position));
     if (count === 0) return 0;
     if (content.kind === "memory") {
-      copy(content.bytes, position, into, start, count);
+      into.set(content.bytes.subarray(position, position + count));
       return count;
     }
-    const offset = content.kind === "slice" ? content.offset : 0;
+    const start = content.kind === "slice" ? content.offset : 0;
     const descriptor = this.#open(content.path, content.kind === "slice" ? "r" : "r+");
-    return readSync(descriptor, into, start, count, offset + position);
+    return readSync(descriptor, into, 0, count, start + position);
   }
 
-  /**
-   * Writes `length` bytes from `start` of `from` at `position`, growing the file. Throws when a ceiling stands in the way, and
-   * then nothing is changed.
-   */
-  write(file: FileNode, position: number, from: Uint8Array, start: number, length: number): void {
-    const end = position + length;
+  /** Writes at `position`, growing the file. Throws when a ceiling stands in the way, and then nothing is changed. */
+  write(file: FileNode, bytes: Uint8Array, position: number): void {
+    const end = position + bytes.length;
     this.resize(file, Math.max(end, file.size));
     const { content } = file;
-    if (content.kind === "memory") copy(from, start, content.bytes, position, length);
+    if (content.kind === "memory") content.bytes.set(bytes, position);
     else if (content.kind === "spill") {
-      writeAll(this.#open(content.path, "r+"), position, from, start, length);
+      writeAll(this.#open(content.path, "r+"), bytes, position);
     }
-    file.timeMs = Date.now();
-    this.bytesWritten += length;
+    touch(file);
+    this.bytesWritten += bytes.length;
   }
 
   /** Sets the size, filling with zeros, after taking host content over. Throws when a ceiling stands in the way. */
@@ -285,7 +294,7 @@ export class Tree {
     const keep = Math.min(file.size, size);
     if (!large) {
       const bytes = new Uint8Array(size);
-      if (this.read(file, 0, bytes, 0, keep) < keep) throw new Errno("io");
+      if (this.read(file, bytes.subarray(0, keep), 0) < keep) throw new Errno("io");
       this.#memoryBytes += size;
       const owned: Content = { kind: "memory", bytes, length: keep, given: false };
       file.content = owned;
@@ -297,10 +306,10 @@ export class Tree {
     this.#spilled.add(path);
     const block = new Uint8Array(Math.min(keep, 256 * 1024));
     for (let at = 0; at < keep;) {
-      const count = this.read(file, at, block, 0, Math.min(block.length, keep - at));
+      const count = this.read(file, block.subarray(0, Math.min(block.length, keep - at)), at);
       // The file of the host became shorter.
       if (count === 0) throw new Errno("io");
-      writeAll(this.#open(path, "r+"), at, block, 0, count);
+      writeAll(this.#open(path, "r+"), block.subarray(0, count), at);
       at += count;
     }
     if (before.kind === "memory") this.#memoryBytes -= before.bytes.length;
@@ -375,24 +384,10 @@ function heightOf(directory: DirectoryNode): number {
   return height;
 }
 
-function writeAll(
-  descriptor: number,
-  position: number,
-  from: Uint8Array,
-  start: number,
-  length: number,
-): void {
-  for (let done = 0; done < length;) {
-    done += writeSync(descriptor, from, start + done, length - done, position + done);
+function writeAll(descriptor: number, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length;) {
+    done += writeSync(descriptor, bytes, done, bytes.length - done, position + done);
   }
-}
-
-/** Below this many bytes a loop is done before a view of them is made. */
-const loopBytes = 64;
-
-function copy(from: Uint8Array, start: number, to: Uint8Array, at: number, length: number): void {
-  if (length > loopBytes) to.set(from.subarray(start, start + length), at);
-  else for (let index = 0; index < length; index++) to[at + index] = from[start + index] ?? 0;
 }
 
 function ofHost(content: HostBytes): Content {

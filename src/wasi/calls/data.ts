@@ -1,98 +1,123 @@
 import { Errno } from "../errno.ts";
-import { fileOffset } from "../offset.ts";
-import type { Vector } from "../memory.ts";
+import { fileOffset, largestFile, readOffset } from "../offset.ts";
+import { right } from "../rights.ts";
 import type { Calls, Sandbox } from "../sandbox.ts";
-import type { FileNode } from "../tree.ts";
+import { demand, type OpenFile } from "../table.ts";
 
 const append = 1;
 
 /** Reading, writing and the place where that happens. */
 export function dataCalls({ memory, table, world }: Sandbox): Calls {
   const { tree } = world;
-  const read = (node: FileNode, vectors: readonly Vector[], position: number): number => {
-    let done = 0;
-    for (const { start, length } of vectors) {
-      done += tree.read(node, position + done, memory.bytes, start, length);
-    }
-    return done;
+  const readable = (file: OpenFile, needed: number): OpenFile => {
+    if (!file.read) throw new Errno("badf");
+    demand(file, needed);
+    return file;
   };
-  const write = (node: FileNode, vectors: readonly Vector[], position: number): number => {
-    let done = 0;
-    if (node.readOnly) throw new Errno("rofs");
-    for (const { start, length } of vectors) {
+  const writable = (file: OpenFile, needed: number): OpenFile => {
+    if (!file.write) throw new Errno("badf");
+    demand(file, needed);
+    return file;
+  };
+  /** An open file for a call that has a place of its own: a stream that goes the same way has none. */
+  const placed = (fd: number, way: "stdin" | "output"): OpenFile => {
+    const found = table.find(fd);
+    if (found.kind === "file") return found;
+    const stream = found.kind === "directory" ? undefined : found.kind;
+    throw new Errno(stream && (stream === "stdin") === (way === "stdin") ? "spipe" : "badf");
+  };
+  const seekable = (fd: number): OpenFile => {
+    const found = table.find(fd);
+    if (found.kind === "file") return found;
+    throw new Errno(found.kind === "directory" ? "badf" : "spipe");
+  };
+  const readFile = (file: OpenFile, parts: readonly Uint8Array[], position: number): number => {
+    let read = 0;
+    for (const into of parts) read += tree.read(file.node, into, position + read);
+    return read;
+  };
+  /** What was written before a ceiling was met stays written. */
+  const writeFile = (file: OpenFile, parts: readonly Uint8Array[], position: number): number => {
+    let written = 0;
+    for (const from of parts) {
+      if (from.length === 0) continue;
       try {
-        tree.write(node, position + done, memory.bytes, start, length);
+        if (position + written + from.length > largestFile) throw new Errno("fbig");
+        tree.write(file.node, from, position + written);
       } catch (thrown) {
-        // As on any system, what went in counts, and the next call meets the ceiling.
-        if (done > 0 && thrown instanceof Errno) return done;
+        if (written > 0 && thrown instanceof Errno) break;
         throw thrown;
       }
-      done += length;
+      written += from.length;
     }
-    return done;
+    return written;
   };
   return {
     fd_pread(fd: number, pointer: number, count: number, position: bigint, done: number) {
-      const open = table.file(fd);
-      if (!open.read) throw new Errno("badf");
+      const file = readable(placed(fd, "stdin"), right.read | right.seek);
       memory.at(done, 4);
-      const vectors = memory.vectors(pointer, count);
-      memory.put32(done, read(open.node, vectors, fileOffset(position)));
+      const parts = memory.vectors(pointer, count);
+      memory.put32(done, readFile(file, parts, readOffset(position)));
     },
     fd_pwrite(fd: number, pointer: number, count: number, position: bigint, done: number) {
-      const open = table.file(fd);
-      if (!open.write) throw new Errno("badf");
+      const file = writable(placed(fd, "output"), right.write | right.seek);
       memory.at(done, 4);
-      const vectors = memory.vectors(pointer, count);
-      memory.put32(done, write(open.node, vectors, fileOffset(position)));
+      const parts = memory.vectors(pointer, count);
+      memory.put32(done, writeFile(file, parts, fileOffset(position, "fbig")));
     },
     fd_read(fd: number, pointer: number, count: number, done: number) {
       const found = table.find(fd);
       memory.at(done, 4);
-      const vectors = memory.vectors(pointer, count);
-      let got = 0;
+      let read = 0;
       if (found.kind === "file") {
-        if (!found.read) throw new Errno("badf");
-        got = read(found.node, vectors, found.position);
-        found.position += got;
+        readable(found, right.read);
+        read = readFile(found, memory.vectors(pointer, count), found.position);
+        found.position += read;
       } else if (found.kind === "stdin") {
-        for (const { start, length } of vectors) {
-          const part = world.stdin.subarray(found.position, found.position + length);
-          memory.bytes.set(part, start);
+        demand(found, right.read);
+        for (const into of memory.vectors(pointer, count)) {
+          const part = world.stdin.subarray(found.position, found.position + into.length);
+          into.set(part);
           found.position += part.length;
-          got += part.length;
+          read += part.length;
         }
-      } else throw new Errno(found.kind === "directory" ? "isdir" : "badf");
-      memory.put32(done, got);
+      } else throw new Errno("badf");
+      memory.put32(done, read);
     },
     fd_write(fd: number, pointer: number, count: number, done: number) {
       const found = table.find(fd);
       memory.at(done, 4);
-      const vectors = memory.vectors(pointer, count);
-      let put = 0;
+      let written = 0;
       if (found.kind === "file") {
-        if (!found.write) throw new Errno("badf");
+        writable(found, right.write);
+        const parts = memory.vectors(pointer, count);
         if (found.flags & append) found.position = found.node.size;
-        put = write(found.node, vectors, found.position);
-        found.position += put;
+        written = writeFile(found, parts, found.position);
+        found.position += written;
       } else if (found.kind === "stdout" || found.kind === "stderr") {
-        for (const { start, length } of vectors) {
-          if (length > 0) world.output(found.kind, memory.bytes.subarray(start, start + length));
-          put += length;
+        demand(found, right.write);
+        for (const from of memory.vectors(pointer, count)) {
+          if (from.length > 0) world.output(found.kind, from);
+          written += from.length;
         }
       } else throw new Errno("badf");
-      memory.put32(done, put);
+      memory.put32(done, written);
     },
     fd_seek(fd: number, delta: bigint, whence: number, pointer: number) {
-      const open = table.file(fd);
+      const file = seekable(fd);
+      // To ask where one is takes only the right to tell.
+      demand(file, delta === 0n && whence === 1 ? right.tell : right.seek);
       memory.at(pointer, 8);
-      const bases = [0n, BigInt(open.position), BigInt(open.node.size)];
+      const bases = [0n, BigInt(file.position), BigInt(file.node.size)];
       const base = bases[whence];
       if (base === undefined) throw new Errno("inval");
-      open.position = fileOffset(base + delta);
-      memory.put64(pointer, BigInt(open.position));
+      file.position = fileOffset(base + delta);
+      memory.put64(pointer, BigInt(file.position));
     },
-    fd_tell: (fd: number, pointer: number) =>
-      memory.put64(pointer, BigInt(table.file(fd).position)),
+    fd_tell(fd: number, pointer: number) {
+      const file = seekable(fd);
+      demand(file, right.tell);
+      memory.put64(pointer, BigInt(file.position));
+    },
   };
 }
