@@ -2,6 +2,7 @@ import type { FailureRecord } from "../errors/mod.ts";
 import type { LimitKey, Limits } from "../limits/mod.ts";
 import type { Collected, HttpRequest, HttpResponse, Mount } from "../wasi/mod.ts";
 
+export { describe, type Description } from "./describe.ts";
 export { createEngine } from "./engine.ts";
 export { isStaging, removeLeftovers, stagingFolder } from "./staging.ts";
 export type {
