@@ -136,7 +136,7 @@ function offered(): Readonly<Record<string, object>> {
     stdin: new Uint8Array(0),
     tree,
     preopens: [],
-    descriptors: 3,
+    limits: defaultLimits,
     output: () => undefined,
   });
   const atalantaHttp = http({ memory: () => undefined, ended, ask: undefined, close: () => {} });
