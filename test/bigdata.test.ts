@@ -179,7 +179,11 @@ describe("places and sizes beyond 32 bits", () => {
   const at = 5 * gibibyte;
 
   async function look(command: readonly string[], mounts: readonly Mount[] = [], files = 1) {
-    const limits = { ...defaultLimits, filesBytes: files * gibibyte };
+    const limits = {
+      ...defaultLimits,
+      filesBytes: files * gibibyte,
+      fileBytes: files * gibibyte,
+    };
     const module = await engine.load({ path: guest }, { limits });
     const result = await engine.run(module, {
       arguments: ["bulk", ...command],

@@ -101,8 +101,8 @@ const argo: Readonly<Record<string, Readonly<Partial<Record<State, string>>>>> =
     offered: "name value valueFrom",
   },
   EnvVarSource: {
-    offered: "configMapKeyRef",
-    refused: "fieldRef fileKeyRef resourceFieldRef secretKeyRef",
+    offered: "configMapKeyRef secretKeyRef",
+    refused: "fieldRef fileKeyRef resourceFieldRef",
   },
   ResourceRequirements: {
     offered: "limits requests",
@@ -178,7 +178,7 @@ const others: typeof argo = {
   TemplateRef: { idle: "runtimeResolution" },
   ValueFrom: { refused: "secretKeyRef" },
   Synchronization: { offered: "mutex semaphore" },
-  Wasm: { offered: "image module command args env stdin limits", refused: "permissions" },
+  Wasm: { offered: "image module command args env stdin limits permissions" },
   WasmLimits: {
     offered:
       "time cpuTime memory tableElements output logLines files fileSize fileCount descriptors pathLength pathDepth arguments random httpRequests httpBytes",

@@ -13,6 +13,9 @@ import { paintFor } from "./style.ts";
 /** Options of every command that runs steps in this process. */
 export interface RunOptions {
   readonly image: readonly string[];
+  readonly allowHost: readonly string[];
+  readonly allowAddress: readonly string[];
+  readonly config?: string;
   readonly outputDir?: string;
   readonly maxParallel?: number;
   readonly json?: boolean;
@@ -22,10 +25,18 @@ export interface RunOptions {
   readonly durability?: "normal" | "full";
 }
 
+const allowHostHelp =
+  "let steps that ask for it reach a host, such as https://*.example.com/v1/ (repeatable)";
+export const allowAddressHelp =
+  "connect also to an address or range that is not public, such as 127.0.0.1 (repeatable)";
+
 /** Adds them to a command. */
 export function runOptions(command: Command): Command {
   return command
     .option("--image <reference=file>", "use a module file for an image (repeatable)", collect, [])
+    .option("--allow-host <host>", allowHostHelp, collect, [])
+    .option("--allow-address <range>", allowAddressHelp, collect, [])
+    .option("--config <file>", "your own atalanta.yaml: images, permissions, secrets")
     .option("--output-dir <folder>", "write the workflow's output artifacts there")
     .option("--max-parallel <n>", "steps that run at once (default 8)", positive("--max-parallel"))
     .option("--log", "show what the steps print, as it comes")
@@ -54,6 +65,9 @@ export async function carryOut(
   await using session = await openSession({
     bundle,
     images: options.image,
+    allowHosts: options.allowHost,
+    allowAddresses: options.allowAddress,
+    ...(options.config === undefined ? {} : { config: options.config }),
     ...(options.maxParallel === undefined ? {} : { maxParallel: options.maxParallel }),
     ...(options.durability === undefined ? {} : { durability: options.durability }),
   });

@@ -1,65 +1,107 @@
-import { readFile } from "node:fs/promises";
+import { readFile, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { isMap, isScalar, LineCounter, parseDocument, type Node } from "yaml";
 import { Failure, type Place } from "../errors/mod.ts";
+import { nobody, readOperator, type Operator } from "./operator.ts";
 
-/** What `atalanta.yaml` beside a workflow says. */
+/** What is configured for a run. */
 export interface Configuration {
   /** A module file for each image reference; absolute paths. */
   readonly images: ReadonlyMap<string, string>;
+  /** What the operator allows. */
+  readonly operator: Operator;
+}
+
+/** A configuration that was read: its values by key, and where they stand. */
+export interface ConfigurationFile {
+  readonly path: string;
+  readonly root: ReadonlyMap<string, unknown>;
+  readonly place: (node: unknown) => Place;
 }
 
 /** A configuration is written by hand. */
 const longest = 1024 * 1024;
+const knownKeys = ["images", "permissions", "secrets"];
+/** What only the operator says. A workflow's folder may be somebody else's, and what lies in it is not the operator's word. */
+const operatorKeys = ["permissions", "secrets"];
 
-/** Reads `atalanta.yaml` in the folder of a workflow; nothing is configured where there is none. */
-export async function readConfiguration(folder: string): Promise<Configuration> {
-  const path = join(folder, "atalanta.yaml");
+/**
+ * Reads `atalanta.yaml` in the folder of a workflow, if there is one, and before it the file that the operator named with `--config`.
+ */
+export async function readConfiguration(folder: string, named?: string): Promise<Configuration> {
+  const beside = await read(join(folder, "atalanta.yaml"), true);
+  const own = named === undefined ? undefined : await read(named, false);
+  const same = own && beside && (await realpath(own.path)) === (await realpath(beside.path));
+  if (beside && !same) checkForeign(beside);
+  return {
+    images: new Map([...(beside ? images(beside) : []), ...(own ? images(own) : [])]),
+    operator: own ? await readOperator(own) : nobody,
+  };
+}
+
+function checkForeign({ path, root, place }: ConfigurationFile): void {
+  const key = operatorKeys.find((word) => root.has(word));
+  if (key === undefined) return;
+  throw wrong(
+    `"${key}" of "${path}" counts only when you say that the file is yours`,
+    place(root.get(key)),
+    `Look at it, and then give --config ${path}.`,
+  );
+}
+
+async function read(path: string, optional: boolean): Promise<ConfigurationFile | undefined> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") {
-      return { images: new Map() };
-    }
+    const missing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+    if (missing && optional) return undefined;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new Failure("invalid-argument", `Cannot read "${path}": ${reason}`, { cause });
   }
-  return parseConfiguration(path, text);
+  return parse(path, text);
 }
 
-function parseConfiguration(path: string, text: string): Configuration {
+function parse(path: string, text: string): ConfigurationFile {
   if (text.length > longest) throw wrong(`"${path}" is larger than ${longest} characters`);
   const lineCounter = new LineCounter();
   const document = parseDocument(text, { lineCounter });
-  const place = (offset: number): Place => {
+  const at = (offset: number): Place => {
     const { line, col } = lineCounter.linePos(offset);
     return { file: path, line, column: col };
   };
-  const at = (node: unknown): Place => place(rangeStart(node));
+  const place = (node: unknown): Place => at(rangeStart(node));
   const [error] = document.errors;
-  if (error) throw wrong(`YAML: ${error.message.split("\n")[0]}`, place(error.pos[0]));
-  const images = new Map<string, string>();
+  if (error) throw wrong(`YAML: ${error.message.split("\n")[0]}`, at(error.pos[0]));
+  const root = new Map<string, unknown>();
   const { contents } = document;
-  if (contents === null) return { images };
-  if (!isMap(contents)) throw wrong("The configuration is no mapping", at(contents));
+  if (contents === null) return { path, root, place };
+  if (!isMap(contents)) throw wrong("The configuration is no mapping", place(contents));
   for (const { key, value } of contents.items) {
     const name = scalarText(key);
-    if (name !== "images") {
-      throw wrong(`Unknown key "${name}"`, at(key), "The only key is images.");
+    if (!knownKeys.includes(name)) {
+      throw wrong(`Unknown key "${name}"`, place(key), `The keys are ${knownKeys.join(", ")}.`);
     }
-    if (!isMap(value)) {
-      throw wrong("images is no mapping", at(value ?? key), "Write REFERENCE: FILE below it.");
-    }
-    for (const { key: reference, value: file } of value.items) {
-      if (!isScalar(file) || typeof file.value !== "string") {
-        const hint = "Write the path of a module file, relative to this file.";
-        throw wrong(`images."${scalarText(reference)}" is no text`, at(file ?? reference), hint);
-      }
-      images.set(scalarText(reference), resolve(dirname(path), file.value));
-    }
+    root.set(name, value ?? key);
   }
-  return { images };
+  return { path, root, place };
+}
+
+function images({ path, root, place }: ConfigurationFile): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  const node = root.get("images");
+  if (node === undefined) return found;
+  if (!isMap(node)) {
+    throw wrong("images is no mapping", place(node), "Write REFERENCE: FILE below it.");
+  }
+  for (const { key: reference, value: file } of node.items) {
+    if (!isScalar(file) || typeof file.value !== "string") {
+      const hint = "Write the path of a module file, relative to this file.";
+      throw wrong(`images."${scalarText(reference)}" is no text`, place(file ?? reference), hint);
+    }
+    found.set(scalarText(reference), resolve(dirname(path), file.value));
+  }
+  return found;
 }
 
 function scalarText(node: unknown): string {

@@ -3,6 +3,8 @@ import type { Command } from "commander";
 import { createEngine } from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { resolveLimits } from "../limits/mod.ts";
+import { createGate } from "../network/mod.ts";
+import { allowAddressHelp } from "./carry.ts";
 import { mountOf, shareFolder, writeBack } from "./folder.ts";
 import { interrupted } from "./interrupt.ts";
 import { printFailure } from "./print.ts";
@@ -12,6 +14,8 @@ import { printable } from "./text.ts";
 interface Options {
   readonly dir: readonly string[];
   readonly env: readonly string[];
+  readonly allowHost: readonly string[];
+  readonly allowAddress: readonly string[];
   readonly stdin?: string;
   readonly time?: string;
   readonly memory?: string;
@@ -34,6 +38,8 @@ export function addExec(program: Command): void {
       [],
     )
     .option("--env <name=value>", "set a variable; none is inherited (repeatable)", collect, [])
+    .option("--allow-host <host>", "let it send HTTP requests there (repeatable)", collect, [])
+    .option("--allow-address <range>", allowAddressHelp, collect, [])
     .option("--stdin <file>", "file to read as stdin; - for this command's own")
     .option("--time <duration>", "time limit, such as 30s (default 5m)")
     .option("--memory <size>", "memory limit, such as 64Mi (default 256Mi)")
@@ -49,6 +55,12 @@ export function addExec(program: Command): void {
       });
       const module = await engine.load({ path }, { limits });
       const folders = options.dir.map(shareFolder);
+      // Whoever runs a module by hand is both sides.
+      const allowedHosts = options.allowHost;
+      const gate = createGate({
+        permissions: { allowedHosts, allowedAddresses: options.allowAddress },
+      });
+      using passage = await gate.open({ allowedHosts, secrets: [], limits });
       const writable = folders.filter((folder) => !folder.readOnly);
       const result = await engine.run(
         module,
@@ -63,7 +75,11 @@ export function addExec(program: Command): void {
             ? {}
             : { stdin: await readStdin(options.stdin, stdinBytes) }),
         },
-        { signal: interrupted, onOutput: (stream, bytes) => process[stream].write(bytes) },
+        {
+          signal: interrupted,
+          onOutput: (stream, bytes) => process[stream].write(bytes),
+          http: passage.http,
+        },
       );
       const left = new Map(result.collected.map((item) => [item.path, item]));
       for (const folder of writable) {

@@ -1,8 +1,10 @@
 import { join } from "node:path";
+import { rootCertificates } from "node:tls";
 import { openArtifactStore, type ArtifactStore } from "../artifacts/mod.ts";
 import { createLocalDispatcher, type Dispatcher } from "../dispatch/mod.ts";
 import type { Bundle } from "../document/mod.ts";
 import { createEngine } from "../engine/mod.ts";
+import { createGate } from "../network/mod.ts";
 import { createTaskRunner, type ContainerRunner } from "../task/mod.ts";
 import { readConfiguration } from "./configuration.ts";
 import { detectRuntime, needsContainers } from "./containers.ts";
@@ -23,13 +25,30 @@ export async function openSession(options: {
   readonly bundle: Bundle;
   /** `REFERENCE=FILE`, each; before what `atalanta.yaml` says. */
   readonly images: readonly string[];
+  /** What the operator says on the command line. */
+  readonly allowHosts?: readonly string[];
+  readonly allowAddresses?: readonly string[];
+  /** The operator's own configuration. */
+  readonly config?: string;
   /** Steps that run at once; default 8, on as many threads as there are processors. */
   readonly maxParallel?: number;
   /** As the journal's: what it says is stored must be on the disk when it is. */
   readonly durability?: "normal" | "full";
 }): Promise<Session> {
   const { bundle, maxParallel, durability } = options;
-  const configuration = await readConfiguration(bundle.folder);
+  const configuration = await readConfiguration(bundle.folder, options.config);
+  const { permissions, secrets, authorities } = configuration.operator;
+  const gate = createGate({
+    permissions: {
+      allowedHosts: [...permissions.allowedHosts, ...(options.allowHosts ?? [])],
+      allowedAddresses: [
+        ...(permissions.allowedAddresses ?? []),
+        ...(options.allowAddresses ?? []),
+      ],
+    },
+    secrets,
+    ...(authorities.length === 0 ? {} : { authorities: [...rootCertificates, ...authorities] }),
+  });
   const images = new Map([
     ...configuration.images,
     ...options.images.map((text) => pair("--image", text)),
@@ -48,6 +67,7 @@ export async function openSession(options: {
       engine: createEngine({ stagingFolder: await artifacts.stagingFolder() }),
       artifacts,
       images,
+      gate,
       ...(containers ? { containers } : {}),
     }),
   );

@@ -1,5 +1,6 @@
 import { Failure } from "../errors/mod.ts";
 import { parseBytes, parseDurationMs, parseLimit } from "../limits/mod.ts";
+import { parseRules } from "../network/mod.ts";
 import type { Form } from "./shapes.ts";
 
 export interface Wrong {
@@ -55,6 +56,7 @@ const rules: Readonly<Record<Form, (text: string) => Wrong | undefined>> = {
       hint: 'Write an absolute path without "..", such as /tmp/doc.',
     };
   },
+  "allowed host": (text) => limitRule(() => parseRules([text])),
   duration: (text) => limitRule(() => parseDurationMs(text)),
   "duration with unit"(text) {
     if (/^\d+$/.test(text.trim())) {
@@ -81,7 +83,7 @@ function pattern(text: string, expected: RegExp, hint: string): Wrong | undefine
   return { message: text === "" ? "It is empty" : `"${short(text)}" does not fit here`, hint };
 }
 
-function limitRule(parse: () => number): Wrong | undefined {
+function limitRule(parse: () => unknown): Wrong | undefined {
   try {
     parse();
     return undefined;

@@ -185,6 +185,18 @@ const outputs = object("Outputs", "Parameters and artifacts that a template hand
   exitCode: refused("The run sets it. Remove the key."),
 });
 
+const secretKeyRef = object(
+  "SecretKeyReference",
+  "A key of a secret.",
+  {
+    name: offered("Name of the secret.", text()),
+    key: offered("Key of the secret.", text()),
+    optional: offered("The variable is missing when the secret is.", flag),
+  },
+  "name",
+  "key",
+);
+
 const environment = list(
   object(
     "EnvironmentVariable",
@@ -199,8 +211,9 @@ const environment = list(
             "A key of a ConfigMap that is among the files.",
             configMapKeyRef,
           ),
-          secretKeyRef: refused(
-            "There is no store of secrets here. Pass the value as a parameter.",
+          secretKeyRef: offered(
+            "A secret of the operator's. The module gets a placeholder for it.",
+            secretKeyRef,
           ),
           fieldRef: refused("There are no pods here. Use a value such as {{workflow.name}}."),
           resourceFieldRef: refused("There are no pods here. Write the value."),
@@ -226,6 +239,37 @@ const limits = object(
   ),
 );
 
+const allowedHosts: Shape = list({
+  kind: "either",
+  shapes: [
+    text("allowed host"),
+    object(
+      "AllowedHost",
+      "Requests that are allowed.",
+      {
+        host: offered("A name, an address, or *.example.com for every name below it.", text()),
+        scheme: offered("Default https.", text(["https", "http"])),
+        port: offered("Default the scheme's own.", scalar),
+        methods: offered("Default all.", list(text())),
+        pathPrefix: offered("Default all paths.", text()),
+      },
+      "host",
+    ),
+  ],
+});
+const permissions = permissionsWith({
+  allowedHosts: offered(
+    'Hosts such as "api.example.com" or "GET https://*.example.com:8443/v1/".',
+    allowedHosts,
+  ),
+});
+
+function permissionsWith(keys: Readonly<Record<string, Key>>): ObjectShape {
+  return object("Permissions", "What a module may do.", {
+    http: offered("HTTP requests.", object("HttpPermissions", "HTTP requests.", keys)),
+  });
+}
+
 function scalarOf(form: Form): Shape {
   return { kind: "scalar", form };
 }
@@ -238,9 +282,7 @@ const wasmKeys: Readonly<Record<string, Key>> = {
   env: offered("Environment of the module; it gets nothing else.", environment),
   stdin: offered("Text on standard input.", text()),
   limits: offered("Ceilings of one run of the module.", limits),
-  permissions: refused(
-    "A module has no network and no files but its artifacts here. Remove the key.",
-  ),
+  permissions: offered("What the module may do; nothing by default.", permissions),
 };
 const wasm: ObjectShape = object("Wasm", "Runs a WebAssembly module in a fresh sandbox.", wasmKeys);
 const prototypeModule = object("PrototypeModule", "The module as an earlier prototype named it.", {
@@ -248,6 +290,13 @@ const prototypeModule = object("PrototypeModule", "The module as an earlier prot
 });
 const pluginWasm = object("PluginWasm", "Runs a WebAssembly module in a fresh sandbox.", {
   ...wasmKeys,
+  permissions: offered(
+    "What the module may do; nothing by default.",
+    permissionsWith({
+      allowedHosts: offered("Hosts that it may reach.", allowedHosts),
+      allowed_hosts: offered("As an earlier prototype wrote allowedHosts.", allowedHosts),
+    }),
+  ),
   module: offered("Module file, or {oci: IMAGE}.", {
     kind: "either",
     shapes: [text(), prototypeModule],

@@ -59,6 +59,15 @@ export function checkLeaf({ template, label }: Found, report: Report, origins: O
     );
   const program = template.wasm ?? template.container ?? template.script;
   if (program?.env) reportDoubles(program.env, "variable", report, origins);
+  for (const { name, valueFrom } of template.wasm ? [] : (program?.env ?? [])) {
+    if (!valueFrom?.secretKeyRef) continue;
+    report.problem(
+      origins.part(valueFrom, "secretKeyRef") ?? origins.spot(valueFrom),
+      `The variable ${name} is a secret, and a container would get its value`,
+      "Only steps that run as Wasm get secrets, by placeholder.",
+      "workflow-unsupported",
+    );
+  }
   for (const artifact of template.inputs?.artifacts ?? []) {
     checkInputArtifact(
       artifact,

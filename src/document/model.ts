@@ -1,4 +1,5 @@
 import type { AskedLimits } from "../limits/mod.ts";
+import type { AskedHost } from "../network/mod.ts";
 
 /**
  * The part of Argo's workflow (`argoproj.io/v1alpha1`) that is supported. Keys are Argo's own; values are plain data as they
@@ -131,12 +132,16 @@ export interface Wasm {
   readonly env?: readonly EnvironmentVariable[];
   readonly stdin?: string;
   readonly limits?: AskedLimits;
+  readonly permissions?: { readonly http?: { readonly allowedHosts?: readonly AskedHost[] } };
 }
 
 export interface EnvironmentVariable {
   readonly name: string;
   readonly value?: Scalar;
-  readonly valueFrom?: { readonly configMapKeyRef?: KeyReference };
+  readonly valueFrom?: {
+    readonly configMapKeyRef?: KeyReference;
+    readonly secretKeyRef?: KeyReference;
+  };
 }
 
 /** The part of a Kubernetes container that means something outside a pod. */

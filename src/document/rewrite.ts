@@ -114,11 +114,23 @@ function fromPlugin(template: Mapping, report: Report): Mapping {
   }
   const module = child(wasm, "module");
   const oci = child(module, "oci");
+  const spelled = withAllowedHosts(wasm);
   const named =
     module?.kind === "mapping"
-      ? withEntries(wasm, { module: undefined, image: oci ?? child(wasm, "image") })
-      : wasm;
+      ? withEntries(spelled, { module: undefined, image: oci ?? child(wasm, "image") })
+      : spelled;
   return withEntries(template, { plugin: undefined, wasm: named });
+}
+
+/** The prototype's `allowed_hosts`, in our spelling. */
+function withAllowedHosts(wasm: Mapping): Mapping {
+  const permissions = child(wasm, "permissions");
+  const http = child(permissions, "http");
+  const hosts = child(http, "allowed_hosts");
+  if (!hosts || permissions?.kind !== "mapping" || http?.kind !== "mapping") return wasm;
+  const allowedHosts = child(http, "allowedHosts") ?? hosts;
+  const rewritten = withEntries(http, { allowed_hosts: undefined, allowedHosts });
+  return withEntries(wasm, { permissions: withEntries(permissions, { http: rewritten }) });
 }
 
 function runtimeOf(template: Mapping, report: Report): string | undefined {

@@ -35,6 +35,7 @@ export type Form =
   | "name prefix"
   | "label"
   | "path"
+  | "allowed host"
   | "duration"
   | "duration with unit"
   | "bytes"

@@ -178,11 +178,11 @@ function tables(body: Uint8Array, name: string, limits: Limits): Uint8Array {
   return Buffer.concat(out);
 }
 
-function section(id: number, body: Uint8Array): Uint8Array {
+export function section(id: number, body: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from([id]), leb(body.length), body]);
 }
 
-function leb(value: number): Uint8Array {
+export function leb(value: number): Uint8Array {
   const out: number[] = [];
   let rest = value;
   do {

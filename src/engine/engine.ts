@@ -1,64 +1,70 @@
-import { createHash, randomUUID } from "node:crypto";
-import { readFileSync, rmSync, statSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir, totalmem } from "node:os";
-import { basename, extname, join } from "node:path";
-import { Worker } from "node:worker_threads";
+import { join } from "node:path";
 import { Failure } from "../errors/mod.ts";
-import { defaultLimits, limitFailure, type Limits } from "../limits/mod.ts";
+import { limitFailure } from "../limits/mod.ts";
 import type { HttpAnswer } from "../wasi/mod.ts";
-import { ceilingsOf, withCeilings } from "./ceilings.ts";
-import type { GuestOutcome } from "./guest.ts";
-import type { Engine, EngineOptions, Invocation, Module, Result, RunOptions } from "./mod.ts";
+import { usedUp } from "./guest.ts";
 import { interrupt } from "./interrupt.ts";
+import { Lines } from "./lines.ts";
+import type { Engine, EngineOptions, Invocation, Module, Result, RunOptions } from "./mod.ts";
+import { keptModules, Modules, type Compiled } from "./modules.ts";
 import { Requests } from "./requests.ts";
+import { aborted, endedBy, lostThread, refused, resultOf } from "./results.ts";
 import { removeLeftovers, stagingFolder } from "./staging.ts";
-import type { FromWorker, ToWorker } from "./worker.ts";
+import { send, startThread, usedCpuMs, type Thread } from "./threads.ts";
+import type { FromWorker } from "./worker.ts";
 
-/** Compiled modules kept; the least recently used goes first. */
-const keptModules = 64;
-
-/** Guests that may wait on one thread; more of them wait in the queue. */
-const parkedPerThread = 1000;
 /** How long an interrupted thread may take to answer before it is thrown away. */
 const interruptMs = 2000;
-const longestTimerMs = 2 ** 31 - 1;
+/** Threads beyond those that one group needs go when nobody has used them for so long. */
+const idleMs = 10_000;
 /** Folders of ours below the system's temporary one. */
 const stagingPrefix = "atalanta-";
-/** V8's heap of one thread: trees of its guests, what they throw, and no guest's linear memory. */
-const threadHeapMebibytes = 1024;
 
 interface Job {
   readonly id: number;
+  readonly group: string;
   readonly compiled: Compiled;
   readonly invocation: Invocation;
   readonly options: RunOptions;
   readonly resolve: (result: Result) => void;
   readonly stopListening: () => void;
+  readonly requests: Requests | undefined;
+  settled: boolean;
   /** Where it runs or waits; absent while it is in the queue. */
-  thread: Thread | undefined;
+  place: Place | undefined;
+  startedAt: number;
+  /** When its wall time is over. */
+  deadline: number;
+  /** Since when it could go on, but its thread has another guest. */
+  heldUpAt: number | undefined;
+  /** CPU time until it was last parked. */
+  cpuMs: number;
   /** Memory that it holds while it is parked. */
   heldBytes: number;
   /** What it is to be woken with. */
   answer: HttpAnswer | undefined;
-  readonly requests: Requests | undefined;
   limit: NodeJS.Timeout | undefined;
+  cpuLimit: NodeJS.Timeout | undefined;
   waking: NodeJS.Timeout | undefined;
 }
 
-interface Compiled {
-  readonly key: string;
-  readonly module: WebAssembly.Module;
-}
-
-interface Thread {
-  readonly worker: Worker;
-  readonly name: string;
+/** A thread with what the pool knows of it. */
+interface Place {
+  readonly thread: Thread;
   readonly known: Set<string>;
+  /** Guests may come. */
+  ready: boolean;
+  /** The group that it was started for, until it is ready. */
+  promisedTo: string | undefined;
   /** The guest that has the thread. */
   running: Job | undefined;
-  /** Guests whose stacks lie aside, and those of them whose time has come. */
+  /** Guests whose stacks lie aside, how many of each group, and those of them whose time has come. */
   readonly parked: Set<Job>;
-  readonly due: Job[];
+  readonly parkedOf: Map<string, number>;
+  readonly due: Lines<Job>;
+  idleSince: number;
   /** Set while `running` is being interrupted. */
   stopping: { readonly close: () => void; readonly end: () => void } | undefined;
 }
@@ -69,74 +75,40 @@ export function createEngine(options: EngineOptions = {}): Engine {
 }
 
 class ThreadEngine implements Engine {
+  /** Threads that guests of one group have at once, and threads of all groups. */
   readonly #size: number;
+  readonly #most: number;
   readonly #parkedBytes: number;
   readonly #stagingFolder: string;
-  readonly #compiled = new WeakMap<Module, Compiled>();
-  readonly #cache = new Map<string, Module>();
-  /** Digests by what the file looked like: a loop of many steps reads and hashes its module once. */
-  readonly #files = new Map<string, string>();
-  readonly #threads = new Set<Thread>();
-  readonly #queue: Job[] = [];
+  readonly #modules = new Modules();
+  readonly #places = new Set<Place>();
+  readonly #queue = new Lines<Job>();
+  /** Threads that each group has, or that are being started for it. */
+  readonly #load = new Map<string, number>();
   #nextId = 1;
+  /** Guests that run or are parked. */
+  #active = 0;
   /** Memory of all that wait; nobody new is started while it is above the ceiling. */
   #heldBytes = 0;
+  /** Whether a thread lies ready for when one is thrown away; so since it has happened. */
+  #spare = false;
+  #retiring: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(options: EngineOptions) {
     this.#size = options.threads ?? availableParallelism();
+    this.#most = options.mostThreads ?? this.#size * 4;
     this.#parkedBytes = options.parkedBytes ?? (process.constrainedMemory() || totalmem()) / 2;
     if (options.stagingFolder === undefined) void removeLeftovers(tmpdir(), stagingPrefix);
     this.#stagingFolder = options.stagingFolder ?? temporaryFolder();
   }
 
-  async load(
-    source: { readonly path: string } | { readonly bytes: Uint8Array; readonly name: string },
-    options: { readonly signal?: AbortSignal; readonly limits?: Limits } = {},
-  ): Promise<Module> {
-    options.signal?.throwIfAborted();
-    const limits = options.limits ?? defaultLimits;
-    const name = "path" in source ? basename(source.path) : source.name;
-    const looks = "path" in source ? appearance(source.path, limits) : undefined;
-    const same = looks === undefined ? undefined : this.#files.get(looks);
-    const loadedBefore = this.#cached(`${same} ${ceilingsOf(limits)}`);
-    if (loadedBefore) return loadedBefore;
-    const bytes = "path" in source ? read(source.path, limits) : source.bytes;
-    const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-    const key = `${digest} ${ceilingsOf(limits)}`;
-    if (looks !== undefined) {
-      if (this.#files.size >= keptModules) this.#files.clear();
-      this.#files.set(looks, digest);
-    }
-    const known = this.#cached(key);
-    if (known) return known;
-    const start = performance.now();
-    const module = await compile(withCeilings(bytes, name, limits), name);
-    const loaded: Module = {
-      digest,
-      name,
-      compileMs: performance.now() - start,
-      sizeBytes: bytes.length,
-      imports: WebAssembly.Module.imports(module).map((item) => `${item.module}.${item.name}`),
-      exports: WebAssembly.Module.exports(module).map((item) => item.name),
-    };
-    this.#compiled.set(loaded, { key, module });
-    this.#cache.set(key, loaded);
-    const [oldest] = this.#cache.keys();
-    if (this.#cache.size > keptModules && oldest !== undefined) this.#cache.delete(oldest);
-    return loaded;
-  }
-
-  #cached(key: string): Module | undefined {
-    const known = this.#cache.get(key);
-    if (!known) return undefined;
-    this.#cache.delete(key);
-    this.#cache.set(key, known);
-    return known;
+  load(...asked: Parameters<Engine["load"]>): Promise<Module> {
+    return this.#modules.load(...asked);
   }
 
   run(module: Module, invocation: Invocation, options: RunOptions = {}): Promise<Result> {
-    const compiled = this.#compiled.get(module);
+    const compiled = this.#modules.compiled(module);
     if (!compiled || this.#closed) {
       return Promise.reject(
         new Failure(
@@ -145,25 +117,32 @@ class ThreadEngine implements Engine {
         ),
       );
     }
-    const refused = refuse(invocation);
-    if (refused) return Promise.resolve(without({ kind: "failed", failure: refused.toJSON() }));
+    const failure = refused(invocation) ?? this.#tooMany(invocation);
+    if (failure) return Promise.resolve(endedBy("failed", failure));
     const { signal } = options;
-    if (signal?.aborted) return Promise.resolve(aborted());
+    if (signal?.aborted) return Promise.resolve(endedBy("stopped", aborted()));
     return new Promise((resolve) => {
       const stop = (): void => this.#stop(job, aborted());
       const stopListening = (): void => signal?.removeEventListener("abort", stop);
       const job: Job = {
         id: this.#nextId++,
+        group: invocation.group ?? "",
         compiled,
         invocation,
         options,
         resolve,
         stopListening,
-        thread: undefined,
+        requests: options.http && new Requests(options.http),
+        settled: false,
+        place: undefined,
+        startedAt: 0,
+        deadline: 0,
+        heldUpAt: undefined,
+        cpuMs: 0,
         heldBytes: 0,
         answer: undefined,
-        requests: options.http && new Requests(options.http),
         limit: undefined,
+        cpuLimit: undefined,
         waking: undefined,
       };
       signal?.addEventListener("abort", stop);
@@ -172,110 +151,217 @@ class ThreadEngine implements Engine {
     });
   }
 
+  /** Whoever waits for a sandbox has arguments and stdin in our memory. */
+  #tooMany({ limits }: Invocation): Failure | undefined {
+    const most = limits.sandboxes * 10;
+    if (this.#queue.size < most) return undefined;
+    return limitFailure("sandboxes", limits, `${most} guests wait for a sandbox already`);
+  }
+
   /** Gives free threads what is to run: first who has waited there, then who is in the queue. */
   #schedule(): void {
-    for (const thread of this.#threads) {
-      const job = thread.running ? undefined : thread.due.shift();
-      if (!job) continue;
-      this.#unpark(thread, job);
-      this.#occupy(thread, job);
-      send(thread, { type: "wake", id: job.id, ...(job.answer ? { answer: job.answer } : {}) });
-      job.answer = undefined;
+    if (this.#closed) return;
+    const may = ({ group }: Job): boolean => (this.#load.get(group) ?? 0) < this.#size;
+    for (const place of this.#places) {
+      const job = place.running || place.due.size === 0 ? undefined : place.due.shift(may);
+      if (job) this.#wake(place, job);
     }
+    const mayBegin = (job: Job): boolean =>
+      may(job) && this.#active < Math.min(job.invocation.limits.sandboxes, mostSandboxes);
     // Who waits comes to an end by itself, so the queue always moves on.
-    while (this.#queue.length > 0 && this.#heldBytes <= this.#parkedBytes) {
-      const thread = this.#pick();
-      const job = thread && this.#queue.shift();
-      if (!thread || !job) return;
-      this.#give(thread, job);
+    while (this.#queue.size > 0 && this.#heldBytes <= this.#parkedBytes) {
+      const job = this.#queue.peek(mayBegin);
+      if (!job) return;
+      const place = this.#pick(job);
+      if (place === "start") this.#start(job.invocation.limits.stackBytes, job.group);
+      else if (place) {
+        this.#queue.shift(mayBegin);
+        this.#give(place, job);
+      } else return;
     }
   }
 
-  #park(thread: Thread, job: Job, heldBytes: number): void {
-    thread.parked.add(job);
+  /**
+   * Where a guest is to begin, or that a thread is to be started for it. Whoever is parked on a thread is held up by who runs there, so a
+   * thread where nobody is parked is the best, then one where only its own group is. But who will be parked goes where others are.
+   */
+  #pick({ group, compiled, invocation }: Job): Place | "start" | undefined {
+    const { stackBytes } = invocation.limits;
+    const free: Place[] = [];
+    let occupied = 0;
+    let withParked = 0;
+    for (const place of this.#places) {
+      if (place.parkedOf.has(group)) withParked++;
+      const own = place.running?.group ?? place.promisedTo;
+      if (place.parkedOf.has(group) || own === group) occupied++;
+      if (place.ready && !place.running && place.thread.stackBytes === stackBytes) free.push(place);
+    }
+    const own = fewest(free.filter((place) => place.parkedOf.has(group)));
+    if (own && compiled.parks && withParked >= this.#size) return own;
+    const empty = free.find(({ parked }) => parked.size === 0);
+    if (empty) return empty;
+    const allowed = Math.max(this.#size, Math.floor(this.#most / 2));
+    if (occupied < allowed && this.#places.size < this.#most) return "start";
+    const chosen = fewest(
+      free.filter(({ parkedOf }) => parkedOf.has(group) && parkedOf.size === 1),
+    );
+    return chosen ?? fewest(free) ?? (this.#retireOther(stackBytes) ? "start" : undefined);
+  }
+
+  /** Ends an idle thread with another size of stack, when there are as many threads as there may be. */
+  #retireOther(stackBytes: number): boolean {
+    if (this.#places.size < this.#most) return true;
+    for (const place of this.#places) {
+      if (!isIdle(place) || place.thread.stackBytes === stackBytes) continue;
+      this.#end(place);
+      return true;
+    }
+    return false;
+  }
+
+  #park(place: Place, job: Job, heldBytes: number): void {
+    place.parked.add(job);
+    place.parkedOf.set(job.group, (place.parkedOf.get(job.group) ?? 0) + 1);
+    job.compiled.parks = true;
     job.heldBytes = heldBytes;
     this.#heldBytes += heldBytes;
   }
 
   /** False when it was not parked there. */
-  #unpark(thread: Thread, job: Job): boolean {
-    if (!thread.parked.delete(job)) return false;
+  #unpark(place: Place, job: Job): boolean {
+    if (!place.parked.delete(job)) return false;
+    const others = (place.parkedOf.get(job.group) ?? 1) - 1;
+    if (others > 0) place.parkedOf.set(job.group, others);
+    else place.parkedOf.delete(job.group);
+    place.due.remove(job);
     this.#heldBytes -= job.heldBytes;
     return true;
   }
 
-  /** A free thread; rather one where nobody waits, because whoever waits there is held up by who runs. */
-  #pick(): Thread | undefined {
-    const free = [...this.#threads].filter(
-      ({ running, parked }) => running === undefined && parked.size < parkedPerThread,
-    );
-    const empty = free.find(({ parked }) => parked.size === 0);
-    if (empty) return empty;
-    if (this.#threads.size < this.#size) return this.#startThread();
-    return free.toSorted((left, right) => left.parked.size - right.parked.size)[0];
-  }
-
-  #occupy(thread: Thread, job: Job): void {
-    thread.running = job;
+  #occupy(place: Place, job: Job): void {
+    place.running = job;
+    this.#count(job.group, 1);
     // An idle thread must not keep the process alive, a busy one must.
-    thread.worker.ref();
+    place.thread.worker.ref();
+    const { cpuMs } = job.invocation.limits;
+    const leftMs = job.deadline - performance.now();
+    // Nobody computes longer than the clock goes.
+    if (cpuMs - job.cpuMs < leftMs) this.#watchCpu(place, job, cpuMs - job.cpuMs);
+    job.limit = setTimeout(() => this.#overtime(job), leftMs);
   }
 
-  #free(thread: Thread): void {
-    thread.running = undefined;
-    thread.worker.unref();
+  #free(place: Place): void {
+    const { running } = place;
+    if (!running) return;
+    place.running = undefined;
+    place.idleSince = performance.now();
+    clearTimeout(running.cpuLimit);
+    this.#count(running.group, -1);
+    place.thread.worker.unref();
   }
 
-  #startThread(): Thread {
-    // Built code has the extension of its source's.
-    const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
-    const name = `guests-${randomUUID()}`;
-    const worker = new Worker(file, {
-      name,
-      workerData: { stagingFolder: this.#stagingFolder },
-      env: {},
-      stdin: false,
-      execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: threadHeapMebibytes },
-    });
-    const thread: Thread = {
-      worker,
-      name,
+  #count(group: string, change: number): void {
+    const load = (this.#load.get(group) ?? 0) + change;
+    if (load > 0) this.#load.set(group, load);
+    else this.#load.delete(group);
+  }
+
+  /** Starts a thread, for a group or to lie ready. */
+  #start(stackBytes: number, group?: string): void {
+    const thread = startThread(this.#stagingFolder, stackBytes);
+    const place: Place = {
+      thread,
       known: new Set(),
+      ready: false,
+      promisedTo: group,
       running: undefined,
       parked: new Set(),
-      due: [],
+      parkedOf: new Map(),
+      due: new Lines(),
+      idleSince: performance.now(),
       stopping: undefined,
     };
-    this.#threads.add(thread);
-    worker.on("message", (message: FromWorker) => this.#receive(thread, message));
-    worker.on("error", (cause: Error) => {
+    this.#places.add(place);
+    if (group !== undefined) {
+      this.#count(group, 1);
+      // Somebody waits for it.
+      thread.worker.ref();
+    }
+    thread.worker.on("message", (message: FromWorker) => this.#receive(place, message));
+    thread.worker.on("error", (cause: Error) => {
       const full = "code" in cause && cause.code === "ERR_WORKER_OUT_OF_MEMORY";
       const failure = new Failure(
         full ? "limit-memory" : "runner-lost",
         `The thread that ran the guest died: ${cause.message}`,
         { cause },
       );
-      this.#discard(thread, without({ kind: "failed", failure: failure.toJSON() }));
+      if (!place.ready) this.#failOne(group, failure);
+      this.#discard(place, "failed", failure);
     });
-    worker.unref();
-    return thread;
+    if (this.#places.size > this.#size) this.#retireLater();
   }
 
-  #give(thread: Thread, job: Job): void {
-    const { compiled, invocation, id } = job;
-    job.thread = thread;
-    this.#occupy(thread, job);
-    if (!thread.known.has(compiled.key)) {
-      if (thread.known.size >= keptModules) {
-        thread.known.clear();
-        send(thread, { type: "forget" });
+  /** A thread that cannot be started fails who it was for: the next one may have better luck, but somebody must be told. */
+  #failOne(group: string | undefined, failure: Failure): void {
+    const job = this.#queue.shift((waiting) => waiting.group === group);
+    if (job) this.#settle(job, endedBy("failed", failure));
+  }
+
+  #kept(place: Place): void {
+    place.ready = true;
+    if (place.promisedTo === undefined) return;
+    this.#count(place.promisedTo, -1);
+    place.promisedTo = undefined;
+    place.thread.worker.unref();
+  }
+
+  #retireLater(): void {
+    this.#retiring ??= setInterval(() => {
+      const now = performance.now();
+      for (const place of this.#places) {
+        if (this.#places.size <= this.#size) break;
+        if (isIdle(place) && now - place.idleSince > idleMs) this.#end(place);
       }
-      thread.known.add(compiled.key);
-      send(thread, { type: "module", key: compiled.key, module: compiled.module });
+      if (this.#places.size > this.#size) return;
+      this.#spare = false;
+      clearInterval(this.#retiring);
+      this.#retiring = undefined;
+    }, idleMs / 2).unref();
+  }
+
+  /** Ends a thread that nobody needs. */
+  #end(place: Place): void {
+    this.#places.delete(place);
+    void place.thread.worker.terminate();
+  }
+
+  /** Since a thread has been thrown away, the next one lies ready: starting it takes longer than most guests. */
+  #prepareSpare(): void {
+    if (!this.#spare || this.#closed || this.#places.size > this.#most) return;
+    for (const place of this.#places) {
+      if (!place.running && place.parked.size === 0 && place.promisedTo === undefined) return;
     }
-    const { limits } = invocation;
-    send(thread, {
+    const [any] = this.#places;
+    if (any) this.#start(any.thread.stackBytes);
+  }
+
+  #give(place: Place, job: Job): void {
+    const { compiled, invocation, id } = job;
+    job.place = place;
+    job.startedAt = performance.now();
+    job.deadline = job.startedAt + invocation.limits.timeMs;
+    this.#active++;
+    this.#occupy(place, job);
+    if (!place.known.has(compiled.key)) {
+      if (place.known.size >= keptModules) {
+        place.known.clear();
+        send(place.thread, { type: "forget" });
+      }
+      place.known.add(compiled.key);
+      const { key, module, starts } = compiled;
+      send(place.thread, { type: "module", key, module, starts });
+    }
+    send(place.thread, {
       type: "run",
       id,
       key: compiled.key,
@@ -286,31 +372,70 @@ class ThreadEngine implements Engine {
         mounts: invocation.mounts,
         preopens: invocation.preopens ?? ["/"],
         collect: invocation.collect,
-        limits,
+        limits: invocation.limits,
         live: job.options.onOutput !== undefined,
         http: job.requests !== undefined,
       },
     });
-    job.limit = setTimeout(
-      () => {
-        const failure = new Failure("limit-time", `The guest ran longer than ${limits.timeMs} ms`, {
-          hint: "Raise limits.time of the step, or look for an endless loop.",
-        });
-        this.#stop(job, without({ kind: "stopped", failure: failure.toJSON() }));
-      },
-      Math.min(limits.timeMs, longestTimerMs),
-    );
+    this.#prepareSpare();
   }
 
-  #receive(thread: Thread, message: FromWorker): void {
-    const job = thread.running;
+  /** A parked guest may go on, as soon as its thread is free. That it must wait for this does not count as its time. */
+  #due(place: Place, job: Job): void {
+    clearTimeout(job.limit);
+    job.heldUpAt = performance.now();
+    place.due.push(job);
+    this.#schedule();
+  }
+
+  #wake(place: Place, job: Job): void {
+    this.#unpark(place, job);
+    job.deadline += performance.now() - (job.heldUpAt ?? 0);
+    job.heldUpAt = undefined;
+    this.#occupy(place, job);
+    const { id, answer } = job;
+    job.answer = undefined;
+    send(place.thread, { type: "wake", id, ...(answer ? { answer } : {}) });
+  }
+
+  /** Its wall time is over; but when this thread was busy for long, the message that it has ended may lie in our own queue. */
+  #overtime(job: Job): void {
+    setImmediate(() => {
+      if (job.settled || job.heldUpAt !== undefined) return;
+      const { limits } = job.invocation;
+      const what = `The guest ran longer than ${limits.timeMs} ms`;
+      this.#stop(job, limitFailure("time", limits, what, "Or look for an endless loop."));
+    });
+  }
+
+  /** Looks at a guest's CPU time when it can first be over, and again when it is not. */
+  #watchCpu(place: Place, job: Job, inMs: number): void {
+    const look = async (): Promise<void> => {
+      const watch = job.cpuLimit;
+      const used = await usedCpuMs(place.thread).catch(() => 0);
+      if (place.running !== job || job.cpuLimit !== watch || place.stopping) return;
+      const { limits } = job.invocation;
+      job.cpuMs = used;
+      if (used >= limits.cpuMs) this.#stop(job, usedUp(limits));
+      else this.#watchCpu(place, job, limits.cpuMs - used);
+    };
+    job.cpuLimit = setTimeout(() => void look(), Math.max(1, inMs));
+  }
+
+  #receive(place: Place, message: FromWorker): void {
+    if (message.type === "ready") {
+      this.#kept(place);
+      this.#schedule();
+      return;
+    }
+    const job = place.running;
     if (!job || job.id !== message.id) return;
     if (message.type === "dropped") {
-      thread.stopping?.end();
+      place.stopping?.end();
       return;
     }
     // Whatever a guest still says while it is stopped came too late.
-    if (thread.stopping) return;
+    if (place.stopping) return;
     if (message.type === "output") {
       job.options.onOutput?.(message.stream, message.bytes);
       return;
@@ -319,108 +444,115 @@ class ThreadEngine implements Engine {
       job.requests?.close(message.handle);
       return;
     }
-    this.#free(thread);
-    if (message.type === "asks") void this.#ask(thread, job, message);
+    this.#free(place);
     if (message.type === "parked") {
-      this.#park(thread, job, message.heldBytes);
-      const wake = (): void => {
-        thread.due.push(job);
-        this.#schedule();
-      };
-      job.waking = setTimeout(wake, Math.min(message.ms, longestTimerMs));
+      const { until } = message;
+      job.cpuMs = message.cpuMs;
+      this.#park(place, job, message.heldBytes);
+      if (until.kind === "answer") void this.#ask(place, job, until.ask);
+      else job.waking = setTimeout(() => this.#due(place, job), Math.min(until.ms, longestTimerMs));
     }
     this.#schedule();
-    if (message.type === "done") settle(job, toResult(message.outcome));
+    if (message.type === "done") this.#settle(job, resultOf(message.outcome));
   }
 
   /** Wakes a guest with what it asked for. */
-  async #ask(
-    thread: Thread,
-    job: Job,
-    { ask, heldBytes }: Extract<FromWorker, { readonly type: "asks" }>,
-  ): Promise<void> {
-    this.#park(thread, job, heldBytes);
+  async #ask(place: Place, job: Job, ask: Parameters<Requests["answer"]>[0]): Promise<void> {
     const answer = await job.requests?.answer(ask);
     // It may have been stopped meanwhile.
-    if (!thread.parked.has(job)) return;
-    if (answer instanceof Failure) {
-      this.#stop(job, without({ kind: "stopped", failure: answer.toJSON() }));
-      return;
+    if (!place.parked.has(job)) return;
+    if (answer instanceof Failure) this.#stop(job, answer);
+    else {
+      job.answer = answer;
+      this.#due(place, job);
     }
-    job.answer = answer;
-    thread.due.push(job);
-    this.#schedule();
   }
 
   /** Ends a job from outside, wherever it is. */
-  #stop(job: Job, result: Result): void {
-    const { thread } = job;
-    if (!thread) {
-      const place = this.#queue.indexOf(job);
-      if (place >= 0) this.#queue.splice(place, 1);
-      settle(job, result);
-    } else if (this.#unpark(thread, job)) {
-      const place = thread.due.indexOf(job);
-      if (place >= 0) thread.due.splice(place, 1);
-      send(thread, { type: "drop", id: job.id });
+  #stop(job: Job, failure: Failure): void {
+    const { place } = job;
+    if (!place) {
+      this.#queue.remove(job);
+      this.#settle(job, endedBy("stopped", failure));
+    } else if (this.#unpark(place, job)) {
+      send(place.thread, { type: "drop", id: job.id });
       this.#cleanUp(job);
-      settle(job, result);
+      this.#settle(job, stopped(job, failure));
       this.#schedule();
-    } else if (thread.running !== job || thread.stopping) return;
+    } else if (place.running !== job || place.stopping) return;
     // A new thread is the surest way, and costs nobody anything when nobody waits on the old one.
-    else if (thread.parked.size === 0) this.#discard(thread, result);
-    else this.#interrupt(thread, job, result);
+    else if (place.parked.size === 0) this.#discard(place, "stopped", failure);
+    else this.#interrupt(place, job, failure);
   }
 
   /** Ends the running guest and keeps its thread, for those who are parked there. */
-  #interrupt(thread: Thread, job: Job, result: Result): void {
+  #interrupt(place: Place, job: Job, failure: Failure): void {
     let done = false;
+    const { thread } = place;
     const drop = (): void => send(thread, { type: "drop", id: job.id });
     const session = interrupt(thread.name, () => {
       done = true;
       drop();
     });
     if (!session) {
-      this.#discard(thread, result);
+      this.#discard(place, "stopped", failure);
       return;
     }
     // When the guest ended at this very moment, the order hits the next thing that the thread executes: one of these.
     const again = setInterval(drop, 20);
-    const tooLate = setTimeout(() => this.#discard(thread, result), interruptMs);
+    const tooLate = setTimeout(() => this.#discard(place, "stopped", failure), interruptMs);
     const close = (): void => {
       clearInterval(again);
       clearTimeout(tooLate);
       session[Symbol.dispose]();
-      thread.stopping = undefined;
+      place.stopping = undefined;
     };
-    thread.stopping = {
+    place.stopping = {
       close,
       end: () => {
         if (!done) return;
         close();
-        this.#free(thread);
+        this.#free(place);
         this.#cleanUp(job);
-        settle(job, result);
+        this.#settle(job, stopped(job, failure));
         this.#schedule();
       },
     };
     drop();
   }
 
-  /** Throws a thread away. `result` is for the guest that runs; guests that are parked are lost with it. */
-  #discard(thread: Thread, result: Result): void {
-    if (!this.#threads.delete(thread)) return;
-    const { running } = thread;
-    const lost = [...thread.parked];
-    for (const job of lost) this.#unpark(thread, job);
-    thread.stopping?.close();
-    void thread.worker.terminate().then(() => {
+  /** Throws a thread away. The failure is of the guest that runs; guests that are parked are lost with it. */
+  #discard(place: Place, kind: "stopped" | "failed", failure: Failure): void {
+    if (!this.#places.delete(place)) return;
+    const { running, promisedTo } = place;
+    const lost = [...place.parked];
+    for (const job of lost) this.#unpark(place, job);
+    if (promisedTo !== undefined) this.#count(promisedTo, -1);
+    place.stopping?.close();
+    this.#free(place);
+    this.#spare ||= place.ready;
+    this.#prepareSpare();
+    void place.thread.worker.terminate().then(() => {
+      const why = this.#closed ? aborted() : lostThread();
       for (const job of running ? [running, ...lost] : lost) {
         this.#cleanUp(job);
-        settle(job, job === running ? result : this.#closed ? aborted() : lostThread());
+        if (job === running) this.#settle(job, stopped(job, failure, kind));
+        else this.#settle(job, stopped(job, why, this.#closed ? "stopped" : "failed"));
       }
-      if (!this.#closed) this.#schedule();
+      this.#schedule();
     });
+  }
+
+  #settle(job: Job, result: Result): void {
+    if (job.settled) return;
+    job.settled = true;
+    if (job.place) this.#active--;
+    clearTimeout(job.limit);
+    clearTimeout(job.cpuLimit);
+    clearTimeout(job.waking);
+    job.requests?.[Symbol.dispose]();
+    job.stopListening();
+    job.resolve(result);
   }
 
   /** Removes what a guest that did not come to its end has left. */
@@ -432,12 +564,47 @@ class ThreadEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const job of this.#queue.toReversed()) this.#stop(job, aborted());
-    const threads = [...this.#threads];
-    for (const thread of threads) this.#discard(thread, aborted());
-    await Promise.all(threads.map((thread) => thread.worker.terminate()));
+    clearInterval(this.#retiring);
+    for (const job of this.#queue.all()) this.#stop(job, aborted());
+    const places = [...this.#places];
+    for (const place of places) this.#discard(place, "stopped", aborted());
+    await Promise.all(places.map((place) => place.thread.worker.terminate()));
     rmSync(this.#stagingFolder, { recursive: true, force: true });
   }
+}
+
+const longestTimerMs = 2 ** 31 - 1;
+
+/**
+ * Linux counts a process's mappings and ends one that has too many: a parked guest's stack and memory are five. What is left is for everything else.
+ */
+const mostSandboxes = ((): number => {
+  try {
+    const mappings = Number(readFileSync("/proc/sys/vm/max_map_count", "utf8"));
+    return Math.max(100, Math.floor((mappings - 10_000) / 5));
+  } catch {
+    return Infinity;
+  }
+})();
+
+function stopped(job: Job, failure: Failure, kind: "stopped" | "failed" = "stopped"): Result {
+  const runMs = performance.now() - job.startedAt;
+  const { cpuMs } = job;
+  return endedBy(kind, failure, {
+    instantiateMs: 0,
+    runMs,
+    cpuMs,
+    memoryBytes: 0,
+    filesBytesWritten: 0,
+  });
+}
+
+function isIdle({ ready, running, parked }: Place): boolean {
+  return ready && !running && parked.size === 0;
+}
+
+function fewest(places: readonly Place[]): Place | undefined {
+  return places.toSorted((left, right) => left.parked.size - right.parked.size)[0];
 }
 
 function temporaryFolder(): string {
@@ -450,104 +617,4 @@ function temporaryFolder(): string {
       hint: "Set TMPDIR to a folder that may be written.",
     });
   }
-}
-
-function send(thread: Thread, message: ToWorker): void {
-  thread.worker.postMessage(message);
-}
-
-function settle(job: Job, result: Result): void {
-  clearTimeout(job.limit);
-  clearTimeout(job.waking);
-  job.requests?.[Symbol.dispose]();
-  job.stopListening();
-  job.resolve(result);
-}
-
-function lostThread(): Result {
-  const failure = new Failure(
-    "runner-lost",
-    "The thread on which the guest waited had to be ended",
-    {
-      hint: "Another guest on it could not be stopped; run the step again.",
-    },
-  );
-  return without({ kind: "failed", failure: failure.toJSON() });
-}
-
-/** Changes whenever the file does; nothing for a file that was changed just now, when the clock of the file system could hide one more change. */
-function appearance(path: string, limits: Limits): string | undefined {
-  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
-  if (!found || found.size > limits.moduleBytes) return undefined;
-  if (Date.now() - Number(found.ctimeMs) < 1000) return undefined;
-  return `${found.dev} ${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs} ${path}`;
-}
-
-function read(path: string, limits: Limits): Uint8Array {
-  try {
-    const { size } = statSync(path);
-    if (size > limits.moduleBytes) {
-      throw limitFailure("moduleSize", limits, `"${path}" has ${size} bytes`);
-    }
-    return readFileSync(path);
-  } catch (cause) {
-    if (cause instanceof Failure) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Failure("module-not-found", `Cannot read the module "${path}": ${reason}`, {
-      cause,
-      hint: "Check the path; it is relative to the folder you are in, or to the workflow file.",
-    });
-  }
-}
-
-async function compile(bytes: Uint8Array, name: string): Promise<WebAssembly.Module> {
-  try {
-    return await WebAssembly.compile(bytes);
-  } catch (cause) {
-    const reason =
-      cause instanceof Error
-        ? cause.message.replace(/^WebAssembly\.compile\(\): /, "")
-        : String(cause);
-    throw new Failure("module-invalid", `"${name}" does not compile: ${reason}`, {
-      cause,
-      hint: "The file is damaged, or it uses a proposal that V8 does not have.",
-    });
-  }
-}
-
-function refuse(invocation: Invocation): Failure | undefined {
-  const { limits, environment } = invocation;
-  let size = 0;
-  for (const text of invocation.arguments) size += Buffer.byteLength(text) + 1;
-  for (const [name, value] of environment)
-    size += Buffer.byteLength(name) + Buffer.byteLength(value) + 2;
-  const texts = [...invocation.arguments, ...[...environment].flat()];
-  if (texts.some((text) => text.includes("\0"))) {
-    return new Failure("invalid-argument", "An argument or variable contains a zero byte", {
-      hint: "Hand binary data over as an artifact or on stdin.",
-    });
-  }
-  if (size <= limits.argumentBytes) return undefined;
-  return limitFailure(
-    "arguments",
-    limits,
-    `Arguments and environment have ${size} bytes`,
-    "Hand large data over as an artifact or on stdin.",
-  );
-}
-
-function toResult(outcome: GuestOutcome): Result {
-  const { end, instantiateMs, runMs, memoryBytes, filesBytesWritten, ...rest } = outcome;
-  return { ...rest, ...end, usage: { instantiateMs, runMs, memoryBytes, filesBytesWritten } };
-}
-
-function without(end: Extract<GuestOutcome["end"], { readonly failure: unknown }>): Result {
-  const usage = { instantiateMs: 0, runMs: 0, memoryBytes: 0, filesBytesWritten: 0 };
-  const nothing = { stdout: new Uint8Array(0), stderr: new Uint8Array(0), collected: [] };
-  return { ...nothing, usage, limitsReached: [], ...end };
-}
-
-function aborted(): Result {
-  const failure = new Failure("aborted", "The guest was stopped by its caller");
-  return without({ kind: "stopped", failure: failure.toJSON() });
 }

@@ -15,6 +15,7 @@ import {
   type Mount,
 } from "../wasi/mod.ts";
 import { guestStack, keptFrames } from "./stack.ts";
+import { startExport } from "./start.ts";
 
 /** An invocation as it crosses to the thread. */
 export interface GuestRequest {
@@ -37,6 +38,7 @@ export interface GuestOutcome {
   readonly collected: readonly Collected[];
   readonly instantiateMs: number;
   readonly runMs: number;
+  readonly cpuMs: number;
   readonly memoryBytes: number;
   readonly filesBytesWritten: number;
   /** Ceilings that the guest got an error for. */
@@ -51,6 +53,10 @@ export interface GuestPlace {
   readonly stagingFolder: string;
   readonly staging: string;
   readonly onOutput: ((stream: "stdout" | "stderr", bytes: Uint8Array) => void) | undefined;
+  /** Whether the module has a start function. */
+  readonly starts: boolean;
+  /** CPU time of this guest so far, in milliseconds. */
+  readonly cpuMs: () => number;
   /** Settles after a time, without this thread; absent: a wait blocks the thread. */
   readonly park?: (ms: number) => Promise<void>;
   /** For a module that imports HTTP. Requests are answered while the guest is parked; without `ask` they are denied. */
@@ -75,7 +81,6 @@ export class Guest {
   #folder: string | undefined;
   #memory: WebAssembly.Memory | undefined;
   #ended: () => { readonly thrown: unknown } | undefined = () => undefined;
-  #entered = false;
 
   constructor(module: WebAssembly.Module, request: GuestRequest, place: GuestPlace) {
     this.#module = module;
@@ -91,23 +96,27 @@ export class Guest {
     });
   }
 
-  /** Runs `_start` to its end; a promise when the guest may be parked on the way. */
+  /** Runs the start function and `_start` to their end; a promise when the guest may be parked on the way. */
   run(): GuestOutcome | Promise<GuestOutcome> {
-    let entry;
+    let entries;
     try {
-      entry = this.#instantiate();
+      entries = this.#instantiate();
       if (!this.#place.park) {
-        entry();
+        for (const entry of entries) if (!this.#ended()) entry();
         return this.#finish(this.#returned());
       }
     } catch (thrown) {
       return this.#finish(this.#endOf(thrown));
     }
-    this.#entered = true;
-    return WebAssembly.promising(entry)().then(
+    return this.#runAside(entries).then(
       () => this.#finish(this.#returned()),
       (thrown: unknown) => this.#finish(this.#endOf(thrown)),
     );
+  }
+
+  /** Runs on stacks that can be put aside. */
+  async #runAside(entries: readonly (() => void)[]): Promise<void> {
+    for (const entry of entries) if (!this.#ended()) await WebAssembly.promising(entry)();
   }
 
   /** What it has of the host's memory, in bytes: its linear memory, its files and what it wrote. */
@@ -121,8 +130,8 @@ export class Guest {
     this.#tree.close();
   }
 
-  /** A start function runs here already; what it does counts as the guest's, but it cannot be parked. */
-  #instantiate(): () => void {
+  /** What is to be called, in order: a start function, then `_start`. */
+  #instantiate(): readonly (() => void)[] {
     const { arguments: args, environment, stdin, mounts, preopens, limits } = this.#request;
     for (const mount of mounts) this.#tree.mount(mount);
     const { park } = this.#place;
@@ -153,12 +162,12 @@ export class Guest {
     if (typeof entry !== "function" || entry.length > 0) {
       throw noEntry("_initialize" in instance.exports, typeof entry === "function");
     }
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an exported function without parameters may always be called
-    return entry as () => void;
+    const entries = this.#place.starts ? [instance.exports[startExport], entry] : [entry];
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- V8 has checked the start function's type, and a function without parameters may always be called
+    return entries as (() => void)[];
   }
 
-  #park(park: (ms: number) => Promise<void>, ms: number): Promise<void> | undefined {
-    if (!this.#entered) return undefined;
+  #park(park: (ms: number) => Promise<void>, ms: number): Promise<void> {
     this.#output.flush();
     return park(ms);
   }
@@ -173,7 +182,6 @@ export class Guest {
       ask:
         ask &&
         ((asked) => {
-          if (!this.#entered) return undefined;
           this.#output.flush();
           return ask(asked);
         }),
@@ -240,6 +248,10 @@ export class Guest {
     } catch (thrown) {
       end = { kind: "failed", failure: toFailure(thrown).toJSON() };
     }
+    // A guest whose time was over shortly before its end is treated as one that was stopped.
+    const cpuMs = this.#place.cpuMs();
+    const { limits } = this.#request;
+    if (cpuMs > limits.cpuMs) end = { kind: "stopped", failure: usedUp(limits).toJSON() };
     const { bytesWritten } = this.#tree;
     this.#tree.close();
     const handedOut = collected.some((item) => item.kind !== "missing");
@@ -252,12 +264,23 @@ export class Guest {
       collected,
       instantiateMs: this.#started - this.#start,
       runMs: now - this.#started,
+      cpuMs,
       memoryBytes: this.#memory?.buffer.byteLength ?? 0,
       filesBytesWritten: bytesWritten,
       limitsReached: [...this.#reached],
       end,
     };
   }
+}
+
+/** The guest has used up its CPU time. */
+export function usedUp(limits: Limits): Failure {
+  return limitFailure(
+    "cpuTime",
+    limits,
+    "The guest used up its CPU time",
+    "Or look for an endless loop.",
+  );
 }
 
 const exitedWell = { kind: "exited", exitCode: 0 } as const;

@@ -30,7 +30,10 @@ describe("a guest's HTTP requests", () => {
   test("are denied when nobody answers them", async () => {
     const result = await run(["GET", "http://example.com/"]);
     assert.equal(result.kind === "exited" && result.exitCode, 3);
-    assert.equal(printed(result), "send: errno 2: this step has no permission for HTTP\n");
+    assert.equal(
+      printed(result),
+      "send: errno 2: no host is allowed; a step lists them under permissions.http.allowedHosts\n",
+    );
   });
 
   test("arrive as they were made, and the answer comes back in pieces of any size", async () => {

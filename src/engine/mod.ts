@@ -1,9 +1,11 @@
 import type { FailureRecord } from "../errors/mod.ts";
 import type { LimitKey, Limits } from "../limits/mod.ts";
 import type { Collected, HttpRequest, HttpResponse, Mount } from "../wasi/mod.ts";
+import type { ModuleSource } from "./source.ts";
 
 export { describe, type Description } from "./describe.ts";
 export { createEngine } from "./engine.ts";
+export { ModuleFiles, nameOf, type ModuleSource } from "./source.ts";
 export { isStaging, removeLeftovers, stagingFolder } from "./staging.ts";
 export type {
   Collected,
@@ -39,12 +41,16 @@ export interface Invocation {
   /** Paths of the tree to hand out after the guest ended, whatever way it ended. */
   readonly collect: readonly string[];
   readonly limits: Limits;
+  /** Whom it belongs to: groups take turns, and none keeps the threads of the others. All without one are a group. */
+  readonly group?: string;
 }
 
 export interface Usage {
   /** Time on the thread from the start of instantiation, in milliseconds. */
   readonly instantiateMs: number;
   readonly runMs: number;
+  /** Time that the guest computed on its thread, in milliseconds; what V8 compiles and collects beside it is not in it. */
+  readonly cpuMs: number;
   /** Linear memory at the end, in bytes (it never shrinks). */
   readonly memoryBytes: number;
   readonly filesBytesWritten: number;
@@ -86,8 +92,10 @@ export interface RunOptions {
 }
 
 export interface EngineOptions {
-  /** Threads that run guests; default: the number of processors. */
+  /** Threads on which guests of one group run at once; default: the number of processors. */
   readonly threads?: number;
+  /** Threads of all groups; default: four times `threads`. */
+  readonly mostThreads?: number;
   /** Memory of guests that wait, in bytes, above which no further one is started; default: half of what the machine or container has. */
   readonly parkedBytes?: number;
   /** Folder for spill files, owned by the engine; default: a new one below the system's temporary folder. */
@@ -98,7 +106,7 @@ export interface EngineOptions {
 export interface Engine extends AsyncDisposable {
   /** Compiles once per digest. Throws a `Failure` that says what is wrong with the bytes. */
   load(
-    source: { readonly path: string } | { readonly bytes: Uint8Array; readonly name: string },
+    source: ModuleSource,
     options?: { readonly signal?: AbortSignal; readonly limits?: Limits },
   ): Promise<Module>;
   /** Runs a fresh instance. Rejects only for bugs; everything a guest does is a `Result`. */

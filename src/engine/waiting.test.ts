@@ -30,7 +30,7 @@ const code = (result: Result): string =>
       : "trapped";
 
 describe("waiting costs no thread", () => {
-  const engine = createEngine({ threads: 1 });
+  const engine = createEngine({ threads: 1, mostThreads: 1 });
   after(() => engine[Symbol.asyncDispose]());
   const sleepers = (count: number, ms: number): Promise<Result>[] =>
     Array.from({ length: count }, () => run(engine, ["sleep", String(ms)]));
@@ -147,7 +147,7 @@ test("guests that wait hold so much memory and no more: others begin when they h
 });
 
 test("closing the engine ends those who sleep", async () => {
-  const engine = createEngine({ threads: 1 });
+  const engine = createEngine({ threads: 1, mostThreads: 1 });
   const asleep = run(engine, ["sleep", "100000"]);
   await sleep(300);
   await engine[Symbol.asyncDispose]();

@@ -7,7 +7,13 @@ import { Guest, type GuestOutcome, type GuestRequest } from "./guest.ts";
  * aside, and others run here until the pool wakes it.
  */
 export type ToWorker =
-  | { readonly type: "module"; readonly key: string; readonly module: WebAssembly.Module }
+  | {
+      readonly type: "module";
+      readonly key: string;
+      readonly module: WebAssembly.Module;
+      /** Whether it has a start function. */
+      readonly starts: boolean;
+    }
   | {
       readonly type: "run";
       readonly id: number;
@@ -22,82 +28,100 @@ export type ToWorker =
   | { readonly type: "drop"; readonly id: number };
 
 export type FromWorker =
+  /** Guests may come. */
+  | { readonly type: "ready" }
   | {
       readonly type: "output";
       readonly id: number;
       readonly stream: "stdout" | "stderr";
       readonly bytes: Uint8Array;
     }
-  /** The guest waits for a time, and the thread is free; its memory is not. */
+  /** The guest waits, and the thread is free; the guest's memory is not. */
   | {
       readonly type: "parked";
       readonly id: number;
-      readonly ms: number;
+      readonly until: Until;
       readonly heldBytes: number;
-    }
-  /** The guest waits for an answer. */
-  | {
-      readonly type: "asks";
-      readonly id: number;
-      readonly ask: HttpAsk;
-      readonly heldBytes: number;
+      readonly cpuMs: number;
     }
   /** The guest wants no more of a response. */
   | { readonly type: "close"; readonly id: number; readonly handle: number }
   | { readonly type: "dropped"; readonly id: number }
   | { readonly type: "done"; readonly id: number; readonly outcome: GuestOutcome };
 
+/** What a guest waits for: a time, or an answer. */
+export type Until =
+  | { readonly kind: "time"; readonly ms: number }
+  | { readonly kind: "answer"; readonly ask: HttpAsk };
+
+export interface WorkerData {
+  readonly stagingFolder: string;
+  /** One number: CPU time of the thread, in milliseconds, less what the guest that has the thread has used of it. */
+  readonly cpuBase: Float64Array;
+}
+
 interface Kept {
   readonly guest: Guest;
   wake?: (answer?: HttpAnswer) => void;
+  /** CPU time until it was parked. */
+  cpuMs: number;
 }
 
 const port = parentPort;
 if (port) {
   const modules = new Map<
     string,
-    { readonly module: WebAssembly.Module; readonly waits: boolean; readonly http: boolean }
+    {
+      readonly module: WebAssembly.Module;
+      readonly starts: boolean;
+      readonly waits: boolean;
+      readonly http: boolean;
+    }
   >();
   const guests = new Map<number, Kept>();
-  // The pool that started this thread gave it the name of a folder of ours.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the pool gave it
-  const { stagingFolder } = workerData as { readonly stagingFolder: string };
+  const { stagingFolder, cpuBase } = workerData as WorkerData;
   const send = (message: FromWorker): void => port.postMessage(message);
+  /** A guest has the thread from now on. */
+  const begin = (usedMs: number): void => {
+    cpuBase[0] = threadMs() - usedMs;
+  };
+  const cpuMs = (): number => threadMs() - (cpuBase[0] ?? 0);
 
-  const park = (id: number, ms: number): Promise<void> =>
+  /** Puts the guest aside until it is woken. */
+  const park = (id: number, until: Until): Promise<HttpAnswer | undefined> =>
     new Promise((resolve) => {
       const kept = guests.get(id);
-      if (kept) kept.wake = () => resolve();
-      send({ type: "parked", id, ms, heldBytes: kept?.guest.heldBytes ?? 0 });
+      if (!kept) return;
+      kept.wake = resolve;
+      kept.cpuMs = cpuMs();
+      send({ type: "parked", id, until, heldBytes: kept.guest.heldBytes, cpuMs: kept.cpuMs });
     });
 
-  const ask = (id: number, asked: HttpAsk): Promise<HttpAnswer> =>
-    new Promise((resolve, reject) => {
-      const kept = guests.get(id);
-      if (kept) {
-        kept.wake = (answer) =>
-          answer ? resolve(answer) : reject(new Error("woken without an answer"));
-      }
-      const message: FromWorker = {
-        type: "asks",
-        id,
-        ask: asked,
-        heldBytes: kept?.guest.heldBytes ?? 0,
-      };
-      send(message);
-    });
+  const sleep = async (id: number, ms: number): Promise<void> => {
+    await park(id, { kind: "time", ms });
+  };
+
+  const ask = async (id: number, asked: HttpAsk): Promise<HttpAnswer> => {
+    const answer = await park(id, { kind: "answer", ask: asked });
+    if (!answer) throw new Error("woken without an answer");
+    return answer;
+  };
 
   const run = (id: number, key: string, request: GuestRequest): void => {
     const known = modules.get(key);
     if (!known) throw new Error(`module ${key} was never sent`);
+    begin(0);
     const guest = new Guest(known.module, request, {
       stagingFolder,
       staging: `guest-${id}`,
+      starts: known.starts,
+      cpuMs,
       onOutput: request.live
         ? (stream, bytes) => send({ type: "output", id, stream, bytes })
         : undefined,
       // Running on a stack that can be put aside costs a little, so only those do that may wait.
-      ...(known.waits ? { park: (ms: number) => park(id, ms) } : {}),
+      ...(known.waits ? { park: (ms: number) => sleep(id, ms) } : {}),
       ...(known.http
         ? {
             http: {
@@ -107,7 +131,7 @@ if (port) {
           }
         : {}),
     });
-    guests.set(id, { guest });
+    guests.set(id, { guest, cpuMs: 0 });
     const outcome = guest.run();
     if (outcome instanceof Promise) void finish(id, outcome);
     else {
@@ -122,20 +146,33 @@ if (port) {
     send({ type: "done", id, outcome });
   };
 
+  const wake = (id: number, answer: HttpAnswer | undefined): void => {
+    const kept = guests.get(id);
+    if (!kept) return;
+    begin(kept.cpuMs);
+    kept.wake?.(answer);
+  };
+
   port.on("message", (message: ToWorker) => {
     if (message.type === "run") run(message.id, message.key, message.request);
     else if (message.type === "forget") modules.clear();
-    else if (message.type === "wake") guests.get(message.id)?.wake?.(message.answer);
+    else if (message.type === "wake") wake(message.id, message.answer);
     else if (message.type === "drop") {
       guests.get(message.id)?.guest.abandon();
       guests.delete(message.id);
       send({ type: "dropped", id: message.id });
     } else {
-      const { key, module } = message;
+      const { key, module, starts } = message;
       const imports = WebAssembly.Module.imports(module);
       const http = imports.some((wanted) => wanted.module === "atalanta_http");
       const waits = http || imports.some(({ name }) => name === "poll_oneoff");
-      modules.set(key, { module, waits, http });
+      modules.set(key, { module, starts, waits, http });
     }
   });
+  send({ type: "ready" });
+}
+
+function threadMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
 }

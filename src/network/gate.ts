@@ -14,7 +14,8 @@ import type {
 import { Names, systemResolve } from "./names.ts";
 import { entryFor, parseRules, type Rule } from "./rules.ts";
 import { Placeholders } from "./secrets.ts";
-import { Connections, toNetworkFailure, type HopResponse } from "./send.ts";
+import { toNetworkFailure } from "./problems.ts";
+import type { Connections, HopResponse } from "./send.ts";
 import { parseTarget, shown, type Target } from "./target.ts";
 import { orAborted, Slots } from "./waiting.ts";
 
@@ -76,9 +77,10 @@ class StepPassage implements Passage {
   readonly #step: Step;
   readonly #rules: readonly Rule[];
   readonly #placeholders: Placeholders;
-  readonly #connections: Connections;
+  readonly #authorities: readonly string[] | undefined;
   readonly #usage = new Map<string, { -readonly [Name in keyof HostUsage]: HostUsage[Name] }>();
   readonly #refusals = new Set<string>();
+  #connections: Promise<Connections> | undefined;
   #requests = 0;
   #bytes = 0;
   #open = 0;
@@ -88,7 +90,7 @@ class StepPassage implements Passage {
     this.#step = step;
     this.#rules = rules;
     this.#placeholders = placeholders;
-    this.#connections = new Connections(authorities);
+    this.#authorities = authorities;
   }
 
   get environment(): ReadonlyMap<string, string> {
@@ -214,7 +216,10 @@ class StepPassage implements Passage {
     // The line "METHOD PATH HTTP/1.1".
     const line = target.method.length + target.path.length + target.query.length + 12;
     this.#spend(usage, "sentBytes", line + headerSize(filledHeaders) + filledBody.length);
-    const response = await this.#connections.send({
+    this.#connections ??= connect(this.#authorities);
+    const response = await (
+      await this.#connections
+    ).send({
       target,
       addresses,
       headers: this.#plainAnswer(filledHeaders, target),
@@ -353,8 +358,9 @@ class StepPassage implements Passage {
       headers,
       body: {
         next: async () => {
-          watch.set(way.timeoutMs, () => tooSlow(target, way.timeoutMs));
           try {
+            watch.signal.throwIfAborted();
+            watch.set(way.timeoutMs, () => tooSlow(target, way.timeoutMs));
             const piece = await orAborted(body.next(), watch.signal);
             if (piece.done) return await end();
             unread();
@@ -388,8 +394,14 @@ class StepPassage implements Passage {
   }
 
   [Symbol.dispose](): void {
-    this.#connections[Symbol.dispose]();
+    void this.#connections?.then((connections) => connections[Symbol.dispose]());
   }
+}
+
+/** Most steps send nothing, and Node's HTTP takes its time to load. */
+async function connect(authorities: readonly string[] | undefined): Promise<Connections> {
+  const { Connections } = await import("./send.ts");
+  return new Connections(authorities);
 }
 
 type Usage = { -readonly [Name in keyof HostUsage]: HostUsage[Name] };

@@ -5,7 +5,7 @@ import type { Secret, SecretReference } from "./secrets.ts";
 
 /** The gate for HTTP requests of guests: nobody gets through whom two lists do not both allow; and secrets go in here. */
 export { createGate } from "./gate.ts";
-export type { AllowedHost, AskedHost } from "./rules.ts";
+export { parseRules, type AllowedHost, type AskedHost } from "./rules.ts";
 export type { Secret, SecretReference } from "./secrets.ts";
 
 export interface GateOptions {

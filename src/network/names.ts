@@ -1,4 +1,3 @@
-import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { orAborted, Slots } from "./waiting.ts";
 
@@ -6,8 +5,10 @@ import { orAborted, Slots } from "./waiting.ts";
 export type Resolve = (name: string) => Promise<readonly string[]>;
 
 /** The system's own way, which reads `/etc/hosts` and asks name servers. */
-export const systemResolve: Resolve = async (name) =>
-  (await lookup(name, { all: true, order: "verbatim" })).map(({ address }) => address);
+export const systemResolve: Resolve = async (name) => {
+  const { lookup } = await import("node:dns/promises");
+  return (await lookup(name, { all: true, order: "verbatim" })).map(({ address }) => address);
+};
 
 /** Each look-up of the system holds one of the few threads that also read and write files. */
 const atOnce = 2;

@@ -79,10 +79,13 @@ function parseRule(asked: AllowedHost, entry: AskedHost): Rule {
   const port = parsePort(asked.port ?? ports[scheme], entry);
   const methods = asked.methods && new Set(asked.methods);
   for (const method of methods ?? []) {
-    if (!/^[A-Z]+$/.test(method)) throw wrong(entry, `has the method "${method}"`);
+    if (!/^[A-Z]+$/.test(method))
+      throw wrong(entry, `has the method "${method}", which cannot be one`);
   }
   const hosts = parseHost(asked.host, entry);
   const prefix = parsePrefix(asked.pathPrefix, entry);
+  if (hosts.address !== undefined && prefix !== undefined && /^\/\d+$/.test(prefix))
+    throw wrong(entry, "is a range of addresses, which belongs in the operator's allowedAddresses");
   const shownPort = port === ports[scheme] ? "" : `:${port}`;
   const text = `${methods ? `${[...methods].join()} ` : ""}${scheme}://${hosts.text}${shownPort}${prefix ?? ""}`;
   return {
@@ -102,7 +105,7 @@ function parsePort(asked: number | string, entry: AskedHost): number | "*" {
   if (asked === "*") return asked;
   const port = Number(asked);
   if (/^\d{1,5}$/.test(String(asked)) && port >= 1 && port <= 65_535) return port;
-  throw wrong(entry, `has the port "${asked}"`);
+  throw wrong(entry, `has the port "${asked}", which cannot be one`);
 }
 
 function parseHost(
@@ -116,7 +119,7 @@ function parseHost(
   if (asked === "*") return { text: asked, match: () => true, address: undefined };
   const wild = asked.startsWith("*.");
   const host = canonicalHost(wild ? asked.slice(2) : asked);
-  if (host === undefined) throw wrong(entry, `has the host "${asked}"`);
+  if (host === undefined) throw wrong(entry, `has the host "${asked}", which cannot be one`);
   const { name, address } = host;
   if (!wild) {
     const text = name.includes(":") ? `[${name}]` : name;
@@ -138,9 +141,10 @@ function parsePrefix(asked: string | undefined, entry: AskedHost): string | unde
   try {
     ({ path } = parseTarget("GET", `http://x${asked}`));
   } catch {
-    throw wrong(entry, `has the path "${asked}"`);
+    throw wrong(entry, `has the path "${asked}", which cannot be one`);
   }
-  if (unclearPath(path)) throw wrong(entry, `has the path "${asked}", which is not in plain form`);
+  if (unclearPath(asked) || unclearPath(path))
+    throw wrong(entry, `has the path "${asked}", which is not in plain form`);
   return path;
 }
 

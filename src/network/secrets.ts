@@ -19,6 +19,8 @@ export interface SecretReference {
   readonly variable: string;
   readonly name: string;
   readonly key: string;
+  /** The variable is missing when the secret is. */
+  readonly optional?: boolean;
 }
 
 type Header = readonly [name: string, value: string];
@@ -56,9 +58,10 @@ export class Placeholders {
     secrets: ReadonlyMap<string, Secret>,
   ): Promise<Placeholders> {
     const all: (readonly [string, Placeholder])[] = [];
-    for (const { variable, name, key } of references) {
+    for (const { variable, name, key, optional } of references) {
       const label = `${name}/${key}`;
       const secret = secrets.get(label);
+      if (!secret && optional) continue;
       if (!secret) {
         throw new Failure(
           "secret-missing",

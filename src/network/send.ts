@@ -6,8 +6,8 @@ import {
 } from "node:http";
 import { Agent as SecureAgent, request as secureRequest } from "node:https";
 import { isIP } from "node:net";
-import { Failure } from "../errors/mod.ts";
-import { shown, type Target } from "./target.ts";
+import { responseHeaderBytes, responseHeaderCount, toNetworkFailure } from "./problems.ts";
+import type { Target } from "./target.ts";
 
 type Header = readonly [name: string, value: string];
 
@@ -26,7 +26,6 @@ export interface HopResponse {
   readonly message: IncomingMessage;
 }
 
-const responseHeaderBytes = 64 * 1024;
 /** Connections that one step keeps for its next request. */
 const keptConnections = 4;
 const keptMs = 5000;
@@ -78,7 +77,11 @@ export class Connections implements Disposable {
         // What goes wrong from here on, the reader of the body meets.
         request.off("error", fail);
         request.on("error", () => undefined);
-        resolve({ status: message.statusCode ?? 0, headers: pairs(message.rawHeaders), message });
+        const headers = pairs(message.rawHeaders);
+        if (headers.length > responseHeaderCount) {
+          message.destroy();
+          fail(new Error(`its response has more than ${responseHeaderCount} headers`));
+        } else resolve({ status: message.statusCode ?? 0, headers, message });
       });
       request.end(hop.body);
     });
@@ -139,36 +142,3 @@ function pairs(raw: readonly string[]): readonly Header[] {
     raw[index * 2 + 1] ?? "",
   ]);
 }
-
-/** What went wrong below us, in words and without addresses. */
-export function toNetworkFailure(thrown: unknown, target: Target): Failure {
-  if (thrown instanceof Failure) return thrown;
-  const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  const reason =
-    words.get(code) ??
-    (code.startsWith("HPE_") ? `it does not speak HTTP/1.1: ${message}` : undefined) ??
-    (/CERT|SELF_SIGNED|TLS|SSL|EPROTO/.test(code)
-      ? `its certificate or its TLS is not accepted (${code})`
-      : code || message);
-  const untrusted = /SELF_SIGNED|UNABLE_TO/.test(code);
-  return new Failure(
-    "network-failed",
-    `${shown(target)} failed: ${reason}`,
-    untrusted
-      ? { hint: "Is its authority named under permissions.http.caFile in atalanta.yaml?" }
-      : {},
-  );
-}
-
-const words: ReadonlyMap<string, string> = new Map([
-  ["ECONNREFUSED", "the connection was refused"],
-  ["ECONNRESET", "the connection was cut off"],
-  ["EPIPE", "the connection was cut off"],
-  ["ENETUNREACH", "the network cannot be reached"],
-  ["EHOSTUNREACH", "the host cannot be reached"],
-  ["ETIMEDOUT", "the connection took too long"],
-  ["ENOTFOUND", "there is no host of this name"],
-  ["EAI_AGAIN", "the name server did not answer"],
-  ["HPE_HEADER_OVERFLOW", `its headers have more than ${responseHeaderBytes} bytes`],
-]);

@@ -1,4 +1,3 @@
-import { METHODS } from "node:http";
 import { isIP } from "node:net";
 import { Failure } from "../errors/mod.ts";
 
@@ -16,14 +15,14 @@ export interface Target {
 
 const urlLength = 16 * 1024;
 /** Tunnels, and what hands a request's headers back. */
-const refusedMethods: ReadonlySet<string> = new Set(["CONNECT", "TRACE"]);
+const refusedMethods: ReadonlySet<string> = new Set(["CONNECT", "TRACE", "TRACK"]);
 
 /**
  * Reads what a guest or a redirect gave, by the URL standard, which knows one host for `0x7f.1`, `2130706433` and `127.0.0.1`. What
  * programs read in different ways is refused. Throws `network-invalid`.
  */
 export function parseTarget(method: string, text: string): Target {
-  if (!METHODS.includes(method) || refusedMethods.has(method))
+  if (!/^[A-Z]{1,24}$/.test(method) || refusedMethods.has(method))
     throw invalid(`The method "${method.slice(0, 32)}" is not offered`);
   if (text.length > urlLength) throw invalid(`A URL has more than ${urlLength} characters`);
   // The standard drops tabs and line ends, and reads a backslash as a slash.

@@ -3,9 +3,10 @@ export function orAborted<Value>(promise: Promise<Value>, signal: AbortSignal): 
   return new Promise((resolve, reject) => {
     // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- whoever aborts gives a failure
     const stop = (): void => reject(signal.reason);
-    if (signal.aborted) return stop();
-    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
     const done = (): void => signal.removeEventListener("abort", stop);
+    // Also when nobody waits for it any more: what it ends with must have been heard.
     promise.then(resolve, reject).finally(done);
   });
 }

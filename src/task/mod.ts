@@ -2,6 +2,7 @@ import type { Collected, Mount } from "../engine/mod.ts";
 import type { FailureRecord } from "../errors/mod.ts";
 import type { StoredArtifact } from "../artifacts/mod.ts";
 import type { AskedLimits } from "../limits/mod.ts";
+import type { AskedHost, HostUsage, SecretReference } from "../network/mod.ts";
 
 export { createTaskRunner } from "./runner.ts";
 export type { StoredArtifact } from "../artifacts/mod.ts";
@@ -60,6 +61,8 @@ export interface WasmProgram {
   /** Arguments after argv[0]. */
   readonly arguments: readonly string[];
   readonly limits: AskedLimits;
+  /** Where it may send HTTP requests, if the operator allows that too; nowhere when absent. */
+  readonly allowedHosts?: readonly AskedHost[];
 }
 
 /** An image that a container runtime runs. */
@@ -79,12 +82,17 @@ export interface ContainerProgram {
 
 type Program = WasmProgram | ContainerProgram;
 
+/** A secret is a reference: what the program gets is a placeholder, and the gate puts the value in on the way to its hosts. */
+type Variable =
+  | { readonly name: string; readonly value: string }
+  | { readonly name: string; readonly secret: Omit<SecretReference, "variable"> };
+
 /** One unit of work, shared by every front door. */
 export interface Task {
   /** Names the attempt: the same key is the same piece of work. */
   readonly key: string;
   readonly program: Program;
-  readonly environment: readonly { readonly name: string; readonly value: string }[];
+  readonly environment: readonly Variable[];
   readonly stdin?: string;
   readonly inputs: readonly InputArtifact[];
   readonly outputs: {
@@ -156,6 +164,8 @@ export interface TaskResult {
   readonly failure?: FailureRecord;
   readonly timings: Timings;
   readonly memoryBytes?: number;
+  /** HTTP requests that went out, by host. */
+  readonly http?: readonly HostUsage[];
   /** Digest of the module that ran, so that a change between two steps is seen. */
   readonly moduleDigest?: string;
 }

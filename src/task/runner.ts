@@ -2,7 +2,8 @@ import { basename } from "node:path";
 import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
 import type { Collected, Engine, Mount, Result } from "../engine/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
-import { defaultLimits, resolveLimits } from "../limits/mod.ts";
+import { defaultLimits, resolveLimits, type Limits } from "../limits/mod.ts";
+import { createGate, type Gate, type Passage } from "../network/mod.ts";
 import { checkedPath, inputContent } from "./inputs.ts";
 import { takeOutputs } from "./outputs.ts";
 import { createLog, type Log } from "./log.ts";
@@ -23,6 +24,8 @@ export interface TaskRunnerOptions {
   readonly images: ReadonlyMap<string, string>;
   /** Runs container programs; absent: they end with the failure `container-runtime`. */
   readonly containers?: ContainerRunner;
+  /** The way to hosts; absent: no program gets to one, and none gets a secret. */
+  readonly gate?: Gate;
 }
 
 /** Makes a runner that turns inputs into an invocation and a result into outputs. */
@@ -33,7 +36,7 @@ export function createTaskRunner(options: TaskRunnerOptions): TaskRunner {
 /** How a program ended, whatever ran it. */
 interface Ended extends Pick<
   TaskResult,
-  "phase" | "message" | "exitCode" | "stack" | "failure" | "memoryBytes" | "moduleDigest"
+  "phase" | "message" | "exitCode" | "stack" | "failure" | "memoryBytes" | "http" | "moduleDigest"
 > {
   readonly stdout: Uint8Array;
   readonly collected: readonly Collected[];
@@ -116,23 +119,42 @@ class Runner implements TaskRunner {
     const module = await engine.load({ path: this.#find(program) }, { limits });
     timings.compileMs = performance.now() - start;
     const inputs = await this.#inputs(task, run);
+    using passage = await this.#passage(task, program, limits);
     const result = await engine.run(
       module,
       {
         arguments: [basename(module.name, ".wasm"), ...program.arguments],
-        environment: environment(task),
+        environment: new Map([...environment(task), ...(passage?.environment ?? [])]),
         mounts: [...parents(collect), ...inputs.map((input) => ({ ...input, readOnly: false }))],
         collect,
         limits,
         ...stdin(task),
       },
-      run.options,
+      passage && program.allowedHosts ? { ...run.options, http: passage.http } : run.options,
     );
     timings.instantiateMs = result.usage.instantiateMs;
     timings.runMs = result.usage.runMs;
     const { stdout, collected } = result;
     const { memoryBytes } = result.usage;
-    return { ...end(result), stdout, collected, memoryBytes, moduleDigest: module.digest };
+    return {
+      ...explained(end(result), passage),
+      stdout,
+      collected,
+      memoryBytes,
+      ...(passage && passage.usage.length > 0 ? { http: passage.usage } : {}),
+      moduleDigest: module.digest,
+    };
+  }
+
+  /** Nothing for a program that asks for no host and no secret. */
+  async #passage(task: Task, program: WasmProgram, limits: Limits): Promise<Passage | undefined> {
+    const secrets = task.environment.flatMap((variable) =>
+      "secret" in variable ? [{ variable: variable.name, ...variable.secret }] : [],
+    );
+    const { allowedHosts } = program;
+    if (!allowedHosts && secrets.length === 0) return undefined;
+    const gate = this.#options.gate ?? createGate({ permissions: { allowedHosts: [] } });
+    return gate.open({ allowedHosts: allowedHosts ?? [], secrets, limits });
   }
 
   async #container(task: Task, program: ContainerProgram, run: Running): Promise<Ended> {
@@ -142,6 +164,14 @@ class Runner implements TaskRunner {
         "container-runtime",
         `Cannot run the container "${program.image}": no container runtime is here`,
         { hint: "Install docker, podman or nerdctl, or build the step as a Wasm module." },
+      );
+    }
+    const secret = task.environment.find((variable) => "secret" in variable);
+    if (secret) {
+      throw new Failure(
+        "workflow-unsupported",
+        `The variable ${secret.name} is a secret, and a container would get its value`,
+        { hint: "Build the step as a Wasm module, or pass a value that is no secret." },
       );
     }
     const { kind: _kind, ...asked } = program;
@@ -212,6 +242,13 @@ function end(result: Result): End {
   return { phase, message: result.failure.message, failure: result.failure };
 }
 
+/** A program that failed after its requests did rarely says why. */
+function explained(ended: End, passage: Passage | undefined): End {
+  const [why] = passage?.refusals ?? [];
+  if (ended.phase === "Succeeded" || why === undefined) return ended;
+  return { ...ended, message: `${ended.message ?? ""}; its HTTP request failed: ${why}` };
+}
+
 function exited(exitCode: number, reason = "Error"): End {
   if (exitCode === 0) return { phase: "Succeeded", exitCode };
   return { phase: "Failed", message: `${reason} (exit code ${exitCode})`, exitCode };
@@ -228,7 +265,11 @@ function asError(failure: Failure): Pick<TaskResult, "phase" | "message" | "fail
 }
 
 function environment(task: Task): ReadonlyMap<string, string> {
-  return new Map(task.environment.map(({ name, value }) => [name, value]));
+  return new Map(
+    task.environment.flatMap((variable) =>
+      "value" in variable ? [[variable.name, variable.value] as const] : [],
+    ),
+  );
 }
 
 function stdin(task: Task): { readonly stdin?: Uint8Array } {

@@ -132,7 +132,11 @@ export function http(world: HttpWorld): Record<string, WebAssembly.ImportValue> 
     into.set(from);
   };
   const ask = (asked: HttpAsk): Promise<HttpAnswer> => {
-    if (!world.ask) throw new Refused(errno.acces, "this step has no permission for HTTP");
+    if (!world.ask)
+      throw new Refused(
+        errno.acces,
+        "no host is allowed; a step lists them under permissions.http.allowedHosts",
+      );
     const answer = world.ask(asked);
     if (!answer) throw new Refused(errno.notsup, "HTTP is not possible in a start function");
     return answer;

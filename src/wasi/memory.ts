@@ -6,6 +6,12 @@ const textBytes = 65_536;
 /** Most buffers of one scattered read or write, as in POSIX's `IOV_MAX`. */
 const vectorCount = 1024;
 
+/** One buffer of the guest's: `length` bytes of its memory from `start` on. */
+export interface Vector {
+  readonly start: number;
+  readonly length: number;
+}
+
 /**
  * The linear memory of a guest as its calls see it. Every access is checked against the memory as it is now, and one outside of
  * it is `fault`. Without a memory every access of at least one byte is outside.
@@ -21,7 +27,8 @@ export class GuestMemory {
 
   /** `memory.grow` detaches the buffer that the views were made over. */
   refresh(): void {
-    if (!this.#memory || this.view.buffer === this.#memory.buffer) return;
+    // A detached view has no bytes left, and looking at that costs less than asking for the buffer.
+    if (this.bytes.length > 0 || !this.#memory) return;
     this.view = new DataView(this.#memory.buffer);
     this.bytes = new Uint8Array(this.#memory.buffer);
   }
@@ -62,11 +69,15 @@ export class GuestMemory {
     }
   }
 
-  /** The buffers of a scattered read or write. */
-  vectors(pointer: number, count: number): Uint8Array[] {
+  /** The buffers of a scattered read or write. All are checked, and their places copied, before any of them is used. */
+  vectors(pointer: number, count: number): readonly Vector[] {
     if (count >>> 0 > vectorCount) throw new Errno("inval");
-    return Array.from({ length: count }, (_, index) =>
-      this.slice(this.get32(pointer + index * 8), this.get32(pointer + index * 8 + 4)),
-    );
+    const first = this.at(pointer, count * 8);
+    const vectors: Vector[] = [];
+    for (let at = first; at < first + count * 8; at += 8) {
+      const length = this.view.getUint32(at + 4, true);
+      vectors.push({ start: this.at(this.view.getUint32(at, true), length), length });
+    }
+    return vectors;
   }
 }

@@ -88,8 +88,10 @@ type Content =
   | { readonly kind: "memory"; bytes: Uint8Array; length: number; given: boolean }
   | { readonly kind: "spill"; readonly path: string; length: number };
 
+const noBytes = new Uint8Array(0);
+
 /** A file grows in memory up to here, then lies in a spill file. */
-const spillFileBytes = 1024 * 1024;
+const spillFileBytes = 256 * 1024;
 /** Host files held open; the one that was not used for the longest time is closed first. */
 const heldOpen = 64;
 /** All files of one sandbox together stay in memory up to here. */
@@ -171,7 +173,7 @@ export class Tree {
   }
 
   createFile(parent: DirectoryNode, name: string): FileNode {
-    const content: Content = { kind: "memory", bytes: new Uint8Array(0), length: 0, given: false };
+    const content: Content = { kind: "memory", bytes: noBytes, length: 0, given: false };
     return this.#created(parent, name, new FileNode(this.#nextId++, 0o644, content));
   }
 
@@ -220,34 +222,37 @@ export class Tree {
     if (content.kind !== "memory") return;
     // Or files of a short life would fill the room in memory for good.
     this.#memoryBytes -= content.bytes.length;
-    content.bytes = new Uint8Array(0);
+    content.bytes = noBytes;
   }
 
-  /** Reads up to `into.length` bytes at `position`; returns how many. */
-  read(file: FileNode, into: Uint8Array, position: number): number {
+  /** Reads up to `length` bytes at `position` to `start` of `into`; returns how many. */
+  read(file: FileNode, position: number, into: Uint8Array, start: number, length: number): number {
     const { content } = file;
-    const count = Math.min(into.length, Math.max(0, file.size - position));
+    const count = Math.min(length, Math.max(0, file.size - position));
     if (count === 0) return 0;
     if (content.kind === "memory") {
-      into.set(content.bytes.subarray(position, position + count));
+      copy(content.bytes, position, into, start, count);
       return count;
     }
-    const start = content.kind === "slice" ? content.offset : 0;
+    const offset = content.kind === "slice" ? content.offset : 0;
     const descriptor = this.#open(content.path, content.kind === "slice" ? "r" : "r+");
-    return readSync(descriptor, into, 0, count, start + position);
+    return readSync(descriptor, into, start, count, offset + position);
   }
 
-  /** Writes at `position`, growing the file. Throws when a ceiling stands in the way, and then nothing is changed. */
-  write(file: FileNode, bytes: Uint8Array, position: number): void {
-    const end = position + bytes.length;
+  /**
+   * Writes `length` bytes from `start` of `from` at `position`, growing the file. Throws when a ceiling stands in the way, and
+   * then nothing is changed.
+   */
+  write(file: FileNode, position: number, from: Uint8Array, start: number, length: number): void {
+    const end = position + length;
     this.resize(file, Math.max(end, file.size));
     const { content } = file;
-    if (content.kind === "memory") content.bytes.set(bytes, position);
+    if (content.kind === "memory") copy(from, start, content.bytes, position, length);
     else if (content.kind === "spill") {
-      writeAll(this.#open(content.path, "r+"), bytes, position);
+      writeAll(this.#open(content.path, "r+"), position, from, start, length);
     }
     touch(file);
-    this.bytesWritten += bytes.length;
+    this.bytesWritten += length;
   }
 
   /** Sets the size, filling with zeros, after taking host content over. Throws when a ceiling stands in the way. */
@@ -294,7 +299,7 @@ export class Tree {
     const keep = Math.min(file.size, size);
     if (!large) {
       const bytes = new Uint8Array(size);
-      if (this.read(file, bytes.subarray(0, keep), 0) < keep) throw new Errno("io");
+      if (this.read(file, 0, bytes, 0, keep) < keep) throw new Errno("io");
       this.#memoryBytes += size;
       const owned: Content = { kind: "memory", bytes, length: keep, given: false };
       file.content = owned;
@@ -306,10 +311,10 @@ export class Tree {
     this.#spilled.add(path);
     const block = new Uint8Array(Math.min(keep, 256 * 1024));
     for (let at = 0; at < keep;) {
-      const count = this.read(file, block.subarray(0, Math.min(block.length, keep - at)), at);
+      const count = this.read(file, at, block, 0, Math.min(block.length, keep - at));
       // The file of the host became shorter.
       if (count === 0) throw new Errno("io");
-      writeAll(this.#open(path, "r+"), block.subarray(0, count), at);
+      writeAll(this.#open(path, "r+"), at, block, 0, count);
       at += count;
     }
     if (before.kind === "memory") this.#memoryBytes -= before.bytes.length;
@@ -384,10 +389,24 @@ function heightOf(directory: DirectoryNode): number {
   return height;
 }
 
-function writeAll(descriptor: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length;) {
-    done += writeSync(descriptor, bytes, done, bytes.length - done, position + done);
+function writeAll(
+  descriptor: number,
+  position: number,
+  from: Uint8Array,
+  start: number,
+  length: number,
+): void {
+  for (let done = 0; done < length;) {
+    done += writeSync(descriptor, from, start + done, length - done, position + done);
   }
+}
+
+/** Below this many bytes a loop is done before a view of them is made. */
+const loopBytes = 64;
+
+function copy(from: Uint8Array, start: number, to: Uint8Array, at: number, length: number): void {
+  if (length > loopBytes) to.set(from.subarray(start, start + length), at);
+  else for (let index = 0; index < length; index++) to[at + index] = from[start + index] ?? 0;
 }
 
 function ofHost(content: HostBytes): Content {

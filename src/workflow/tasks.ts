@@ -17,10 +17,11 @@ export function toTask(work: Work, begin: Begin, now: number): Task {
     key: `${begin.uid}/${work.node}/${work.attempt}`,
     program:
       work.kind === "wasm" ? wasm(asWasm(program), begin.bundle) : container(asContainer(program)),
-    environment: (program.env ?? []).map(({ name, value }) => ({
-      name,
-      value: String(value ?? ""),
-    })),
+    environment: (program.env ?? []).map(({ name, value, valueFrom }) =>
+      valueFrom?.secretKeyRef
+        ? { name, secret: valueFrom.secretKeyRef }
+        : { name, value: String(value ?? "") },
+    ),
     ...(stdin === undefined ? {} : { stdin }),
     inputs: work.inputs,
     outputs: work.outputs,
@@ -50,6 +51,9 @@ function wasm(program: Wasm, bundle: Bundle): WasmProgram {
         : { path: resolve(bundle.folder, program.module) },
     arguments: [...(program.command ?? []), ...(program.args ?? [])].map(String),
     limits: program.limits ?? {},
+    ...(program.permissions?.http?.allowedHosts
+      ? { allowedHosts: program.permissions.http.allowedHosts }
+      : {}),
   };
 }
 

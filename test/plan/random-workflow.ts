@@ -1,35 +1,6 @@
 import type { Bundle, Step, Template, WorkflowSpec } from "../../src/document/mod.ts";
+import type { Chance } from "../../fuzz/chance.ts";
 import { bundleOf } from "./drive.ts";
-
-/** Chance with a seed: the same seed draws the same. */
-export class Chance {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  }
-
-  /** From 0 to below `limit`. */
-  below(limit: number): number {
-    return Math.floor(this.next() * limit);
-  }
-
-  /** True once in so many times. */
-  one(of: number): boolean {
-    return this.below(of) === 0;
-  }
-
-  pick<Value>(from: readonly Value[]): Value {
-    return from[this.below(from.length)] as Value;
-  }
-}
 
 const seconds = ["1", "2s", "5s", "20"];
 

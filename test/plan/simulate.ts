@@ -13,7 +13,7 @@ import {
   type Work,
 } from "../../src/workflow/plan/mod.ts";
 import { beginning, resultOf, type Ending } from "./drive.ts";
-import type { Chance } from "./random-workflow.ts";
+import type { Chance } from "../../fuzz/chance.ts";
 
 /** What the world around a planner does at a time. */
 interface Due {

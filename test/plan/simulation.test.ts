@@ -1,5 +1,6 @@
 import { describe, test } from "node:test";
-import { Chance, randomBundle } from "./random-workflow.ts";
+import { Chance } from "../../fuzz/chance.ts";
+import { randomBundle } from "./random-workflow.ts";
 import { replay, simulate } from "./simulate.ts";
 
 const seed = Number(process.env["ATALANTA_SEED"] ?? Math.floor(Math.random() * 2 ** 31));

@@ -1,4 +1,5 @@
 import { Errno } from "../errno.ts";
+import type { Vector } from "../memory.ts";
 import { fileOffset, largestFile, readOffset } from "../offset.ts";
 import { right } from "../rights.ts";
 import type { Calls, Sandbox } from "../sandbox.ts";
@@ -31,77 +32,80 @@ export function dataCalls({ memory, table, world }: Sandbox): Calls {
     if (found.kind === "file") return found;
     throw new Errno(found.kind === "directory" ? "badf" : "spipe");
   };
-  const readFile = (file: OpenFile, parts: readonly Uint8Array[], position: number): number => {
-    let read = 0;
-    for (const into of parts) read += tree.read(file.node, into, position + read);
-    return read;
+  const read = ({ node }: OpenFile, vectors: readonly Vector[], position: number): number => {
+    let done = 0;
+    for (const { start, length } of vectors) {
+      done += tree.read(node, position + done, memory.bytes, start, length);
+    }
+    return done;
   };
-  /** What was written before a ceiling was met stays written. */
-  const writeFile = (file: OpenFile, parts: readonly Uint8Array[], position: number): number => {
-    let written = 0;
-    for (const from of parts) {
-      if (from.length === 0) continue;
+  const write = ({ node }: OpenFile, vectors: readonly Vector[], position: number): number => {
+    let done = 0;
+    for (const { start, length } of vectors) {
+      // Nothing at all may be written anywhere, and makes no file longer.
+      if (length === 0) continue;
       try {
-        if (position + written + from.length > largestFile) throw new Errno("fbig");
-        tree.write(file.node, from, position + written);
+        if (position + done + length > largestFile) throw new Errno("fbig");
+        tree.write(node, position + done, memory.bytes, start, length);
       } catch (thrown) {
-        if (written > 0 && thrown instanceof Errno) break;
+        // As on any system, what went in counts, and the next call meets the ceiling.
+        if (done > 0 && thrown instanceof Errno) return done;
         throw thrown;
       }
-      written += from.length;
+      done += length;
     }
-    return written;
+    return done;
   };
   return {
     fd_pread(fd: number, pointer: number, count: number, position: bigint, done: number) {
       const file = readable(placed(fd, "stdin"), right.read | right.seek);
       memory.at(done, 4);
-      const parts = memory.vectors(pointer, count);
-      memory.put32(done, readFile(file, parts, readOffset(position)));
+      const vectors = memory.vectors(pointer, count);
+      memory.put32(done, read(file, vectors, readOffset(position)));
     },
     fd_pwrite(fd: number, pointer: number, count: number, position: bigint, done: number) {
       const file = writable(placed(fd, "output"), right.write | right.seek);
       memory.at(done, 4);
-      const parts = memory.vectors(pointer, count);
-      memory.put32(done, writeFile(file, parts, fileOffset(position, "fbig")));
+      const vectors = memory.vectors(pointer, count);
+      memory.put32(done, write(file, vectors, fileOffset(position, "fbig")));
     },
     fd_read(fd: number, pointer: number, count: number, done: number) {
       const found = table.find(fd);
       memory.at(done, 4);
-      let read = 0;
+      const vectors = memory.vectors(pointer, count);
+      let got = 0;
       if (found.kind === "file") {
-        readable(found, right.read);
-        read = readFile(found, memory.vectors(pointer, count), found.position);
-        found.position += read;
+        got = read(readable(found, right.read), vectors, found.position);
+        found.position += got;
       } else if (found.kind === "stdin") {
         demand(found, right.read);
-        for (const into of memory.vectors(pointer, count)) {
-          const part = world.stdin.subarray(found.position, found.position + into.length);
-          into.set(part);
+        for (const { start, length } of vectors) {
+          const part = world.stdin.subarray(found.position, found.position + length);
+          memory.bytes.set(part, start);
           found.position += part.length;
-          read += part.length;
+          got += part.length;
         }
       } else throw new Errno("badf");
-      memory.put32(done, read);
+      memory.put32(done, got);
     },
     fd_write(fd: number, pointer: number, count: number, done: number) {
       const found = table.find(fd);
       memory.at(done, 4);
-      let written = 0;
+      const vectors = memory.vectors(pointer, count);
+      let put = 0;
       if (found.kind === "file") {
         writable(found, right.write);
-        const parts = memory.vectors(pointer, count);
         if (found.flags & append) found.position = found.node.size;
-        written = writeFile(found, parts, found.position);
-        found.position += written;
+        put = write(found, vectors, found.position);
+        found.position += put;
       } else if (found.kind === "stdout" || found.kind === "stderr") {
         demand(found, right.write);
-        for (const from of memory.vectors(pointer, count)) {
-          if (from.length > 0) world.output(found.kind, from);
-          written += from.length;
+        for (const { start, length } of vectors) {
+          if (length > 0) world.output(found.kind, memory.bytes.subarray(start, start + length));
+          put += length;
         }
       } else throw new Errno("badf");
-      memory.put32(done, written);
+      memory.put32(done, put);
     },
     fd_seek(fd: number, delta: bigint, whence: number, pointer: number) {
       const file = seekable(fd);

@@ -195,8 +195,10 @@ function environment(
   plan: Plan,
   template: Template,
   variable: EnvironmentVariable,
-): { readonly name: string; readonly value: string } {
+): EnvironmentVariable {
   const { name, value, valueFrom } = variable;
+  // A secret stays a reference: nothing of it is ever part of a run's state.
+  if (valueFrom?.secretKeyRef) return { name, valueFrom: { secretKeyRef: valueFrom.secretKeyRef } };
   const reference = valueFrom?.configMapKeyRef;
   if (!reference) return { name, value: String(value ?? "") };
   const found = configMapValue(plan, reference);

@@ -1,0 +1,184 @@
+import { readFile, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { isMap, isScalar, isSeq } from "yaml";
+import { Failure } from "../errors/mod.ts";
+import type { AllowedHost, AskedHost, GateOptions, Secret } from "../network/mod.ts";
+import type { ConfigurationFile } from "./configuration.ts";
+
+/** What the operator allows to the steps of a run. */
+export type Operator = Required<Pick<GateOptions, "permissions" | "secrets" | "authorities">>;
+
+/** Where nobody says anything. */
+export const nobody: Operator = {
+  permissions: { allowedHosts: [], allowedAddresses: [] },
+  secrets: new Map(),
+  authorities: [],
+};
+
+/** A secret's file is small; whatever else is named by mistake is not read whole. */
+const secretBytes = 64 * 1024;
+const authorityBytes = 4 * 1024 * 1024;
+
+/** Reads `permissions:` and `secrets:` of a configuration. Values of secrets are not read before a step needs them. */
+export async function readOperator(file: ConfigurationFile): Promise<Operator> {
+  const { root, path } = file;
+  const reader = new Reader(file);
+  const http = reader.mapping(
+    reader.mapping(root.get("permissions"), "permissions", ["http"]).get("http"),
+    "permissions.http",
+    ["allowedHosts", "allowedAddresses", "caFile"],
+  );
+  const caFile = http.get("caFile");
+  return {
+    permissions: {
+      allowedHosts: reader.hosts(http.get("allowedHosts"), "permissions.http.allowedHosts"),
+      allowedAddresses: reader.texts(
+        http.get("allowedAddresses"),
+        "permissions.http.allowedAddresses",
+      ),
+    },
+    secrets: secrets(reader, root.get("secrets"), path),
+    authorities:
+      caFile === undefined
+        ? []
+        : [
+            await readAuthority(
+              resolve(dirname(path), reader.text(caFile, "permissions.http.caFile")),
+            ),
+          ],
+  };
+}
+
+function secrets(reader: Reader, node: unknown, path: string): ReadonlyMap<string, Secret> {
+  const found = new Map<string, Secret>();
+  for (const [name, keys] of reader.mapping(node, "secrets")) {
+    for (const [key, about] of reader.mapping(keys, `secrets.${name}`)) {
+      const label = `secrets.${name}.${key}`;
+      const parts = reader.mapping(about, label, ["fromEnv", "fromFile", "hosts", "in"]);
+      const variable = parts.get("fromEnv");
+      const file = parts.get("fromFile");
+      if ((variable === undefined) === (file === undefined)) {
+        throw reader.wrong(
+          about,
+          `${label} has ${variable === undefined ? "neither fromEnv nor fromFile" : "fromEnv and fromFile"}`,
+          "Name the variable or the file that has the value; the value itself never stands here.",
+        );
+      }
+      const hosts = reader.hosts(parts.get("hosts"), `${label}.hosts`);
+      if (hosts.length === 0) {
+        throw reader.wrong(about, `${label} has no hosts`, "List the hosts to which it may go.");
+      }
+      const where = reader.texts(parts.get("in"), `${label}.in`).map((word) => {
+        if (word === "header" || word === "body") return word;
+        throw reader.wrong(parts.get("in"), `${label}.in has "${word}"`, "Write header or body.");
+      });
+      found.set(`${name}/${key}`, {
+        value:
+          variable === undefined
+            ? readSecretFile(resolve(dirname(path), reader.text(file, `${label}.fromFile`)), label)
+            : readVariable(reader.text(variable, `${label}.fromEnv`), label),
+        hosts,
+        ...(where.length === 0 ? {} : { in: where }),
+      });
+    }
+  }
+  return found;
+}
+
+function readVariable(name: string, label: string): Secret["value"] {
+  return async () => {
+    const value = process.env[name];
+    if (value !== undefined) return Buffer.from(value);
+    throw new Failure("secret-missing", `${label}: the variable ${name} is not set`, {
+      hint: "Set it where this command runs.",
+    });
+  };
+}
+
+function readSecretFile(path: string, label: string): Secret["value"] {
+  return async () => readSmall(path, secretBytes, label);
+}
+
+async function readAuthority(path: string): Promise<string> {
+  return (await readSmall(path, authorityBytes, "permissions.http.caFile")).toString();
+}
+
+async function readSmall(path: string, most: number, label: string): Promise<Buffer> {
+  try {
+    const { size } = await stat(path);
+    if (size > most) {
+      throw new Failure("secret-invalid", `${label}: "${path}" has ${size} bytes; ${most} may be`);
+    }
+    return await readFile(path);
+  } catch (cause) {
+    if (cause instanceof Failure) throw cause;
+    const reason = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+    throw new Failure("secret-missing", `${label}: cannot read "${path}": ${reason}`, { cause });
+  }
+}
+
+/** Looks at the parts of a configuration, and says with their place what is wrong. */
+class Reader {
+  readonly #file: ConfigurationFile;
+  constructor(file: ConfigurationFile) {
+    this.#file = file;
+  }
+
+  wrong(node: unknown, message: string, hint: string): Failure {
+    return new Failure("invalid-argument", message, { place: this.#file.place(node), hint });
+  }
+
+  mapping(node: unknown, name: string, known?: readonly string[]): ReadonlyMap<string, unknown> {
+    if (node === undefined || (isScalar(node) && node.value === null)) return new Map();
+    if (!isMap(node)) throw this.wrong(node, `${name} is no mapping`, "Write KEY: VALUE below it.");
+    return new Map(
+      node.items.map(({ key, value }) => {
+        const word = isScalar(key) ? String(key.value) : "";
+        if (known && !known.includes(word)) {
+          throw this.wrong(key, `Unknown key "${word}" in ${name}`, `Known: ${known.join(", ")}.`);
+        }
+        return [word, value] as const;
+      }),
+    );
+  }
+
+  text(node: unknown, name: string): string {
+    if (isScalar(node) && typeof node.value === "string" && node.value !== "") return node.value;
+    throw this.wrong(node, `${name} is no text`, "Write one value.");
+  }
+
+  texts(node: unknown, name: string): readonly string[] {
+    return this.#list(node, name).map((item) => this.text(item, `An item of ${name}`));
+  }
+
+  hosts(node: unknown, name: string): readonly AskedHost[] {
+    return this.#list(node, name).map((item) =>
+      isMap(item) ? this.#host(item, name) : this.text(item, `An item of ${name}`),
+    );
+  }
+
+  #host(node: unknown, name: string): AllowedHost {
+    const parts = this.mapping(node, name, ["host", "scheme", "port", "methods", "pathPrefix"]);
+    const optional = (key: string): string | undefined => {
+      const part = parts.get(key);
+      return part === undefined ? undefined : this.text(part, `${name}: ${key}`);
+    };
+    const port = parts.get("port");
+    const scheme = optional("scheme");
+    const pathPrefix = optional("pathPrefix");
+    const methods = parts.get("methods");
+    return {
+      host: this.text(parts.get("host") ?? node, `${name}: host`),
+      ...(scheme === undefined ? {} : { scheme }),
+      ...(port === undefined ? {} : { port: isScalar(port) ? String(port.value) : "" }),
+      ...(methods === undefined ? {} : { methods: this.texts(methods, `${name}: methods`) }),
+      ...(pathPrefix === undefined ? {} : { pathPrefix }),
+    };
+  }
+
+  #list(node: unknown, name: string): readonly unknown[] {
+    if (node === undefined || (isScalar(node) && node.value === null)) return [];
+    if (isSeq(node)) return node.items;
+    throw this.wrong(node, `${name} is no list`, 'Begin each item with "- ".');
+  }
+}

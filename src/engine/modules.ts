@@ -1,0 +1,142 @@
+import { Failure } from "../errors/mod.ts";
+import { defaultLimits, limitFailure, type Limits } from "../limits/mod.ts";
+import { ceilingsOf, withCeilings } from "./ceilings.ts";
+import type { Engine, Module } from "./mod.ts";
+import { ModuleFiles, nameOf, type ModuleSource } from "./source.ts";
+import { startAsExport, startExport } from "./start.ts";
+
+/** Compiled modules kept; the least recently used goes first. */
+export const keptModules = 64;
+
+export interface Compiled {
+  readonly key: string;
+  readonly module: WebAssembly.Module;
+  /** Whether it exports a start function for us. */
+  readonly starts: boolean;
+  /** Whether a guest of it has ever waited. */
+  parks: boolean;
+}
+
+type LoadOptions = NonNullable<Parameters<Engine["load"]>[1]>;
+
+/** Modules by digest and ceilings, each compiled once. */
+export class Modules {
+  readonly #compiled = new WeakMap<Module, Compiled>();
+  readonly #cache = new Map<string, Module>();
+  readonly #loading = new Map<string, Promise<Module>>();
+  readonly #files = new ModuleFiles();
+
+  /** What threads are given; undefined for a module of another engine. */
+  compiled(module: Module): Compiled | undefined {
+    return this.#compiled.get(module);
+  }
+
+  async load(source: ModuleSource, options: LoadOptions = {}): Promise<Module> {
+    const { signal, limits = defaultLimits } = options;
+    signal?.throwIfAborted();
+    const name = nameOf(source);
+    const same = this.#files.known(source, limits);
+    const ceilings = ceilingsOf(limits);
+    const loadedBefore = this.#cached(`${same} ${ceilings}`);
+    if (loadedBefore) return loadedBefore;
+    const { bytes, digest } = this.#files.read(source, limits);
+    const key = `${digest} ${ceilings}`;
+    const known = this.#cached(key);
+    if (known) return known;
+    let loading = this.#loading.get(key);
+    if (!loading) {
+      // Whoever comes meanwhile waits for the same compilation, so it belongs to no single caller's signal.
+      loading = this.#compile(bytes, { key, digest, name, limits });
+      this.#loading.set(key, loading);
+      const forget = (): void => void this.#loading.delete(key);
+      loading.then(forget, forget);
+    }
+    return within(loading, { name, limits, signal });
+  }
+
+  async #compile(
+    bytes: Uint8Array,
+    about: {
+      readonly key: string;
+      readonly digest: string;
+      readonly name: string;
+      readonly limits: Limits;
+    },
+  ): Promise<Module> {
+    const { key, digest, name, limits } = about;
+    const start = performance.now();
+    const held = withCeilings(bytes, name, limits);
+    let module = await compile(held, name);
+    const startable = startAsExport(held, name);
+    if (startable) module = await compile(startable, name);
+    const loaded: Module = {
+      digest,
+      name,
+      compileMs: performance.now() - start,
+      sizeBytes: bytes.length,
+      imports: WebAssembly.Module.imports(module).map((item) => `${item.module}.${item.name}`),
+      exports: WebAssembly.Module.exports(module)
+        .map((item) => item.name)
+        .filter((item) => startable === undefined || item !== startExport),
+    };
+    this.#compiled.set(loaded, { key, module, starts: startable !== undefined, parks: false });
+    this.#cache.set(key, loaded);
+    const [oldest] = this.#cache.keys();
+    if (this.#cache.size > keptModules && oldest !== undefined) this.#cache.delete(oldest);
+    return loaded;
+  }
+
+  #cached(key: string): Module | undefined {
+    const known = this.#cache.get(key);
+    if (!known) return undefined;
+    this.#cache.delete(key);
+    this.#cache.set(key, known);
+    return known;
+  }
+}
+
+/**
+ * Waits no longer than the ceiling of compile time and the caller's signal. V8 has no way to stop a compilation, so it goes on behind a
+ * caller who left; how long is bounded by the ceilings of a module's parts.
+ */
+async function within(
+  loading: Promise<Module>,
+  given: {
+    readonly name: string;
+    readonly limits: Limits;
+    readonly signal?: AbortSignal | undefined;
+  },
+): Promise<Module> {
+  const { name, limits, signal } = given;
+  let timer: NodeJS.Timeout | undefined;
+  let stop: (() => void) | undefined;
+  const left = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(limitFailure("compileTime", limits, `"${name}" is not compiled yet`)),
+      limits.compileMs,
+    );
+    stop = (): void => reject(signal?.reason);
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([loading, left]);
+  } finally {
+    clearTimeout(timer);
+    if (stop) signal?.removeEventListener("abort", stop);
+  }
+}
+
+async function compile(bytes: Uint8Array, name: string): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compile(bytes);
+  } catch (cause) {
+    const reason =
+      cause instanceof Error
+        ? cause.message.replace(/^WebAssembly\.compile\(\): /, "")
+        : String(cause);
+    throw new Failure("module-invalid", `"${name}" does not compile: ${reason}`, {
+      cause,
+      hint: "The file is damaged, or it uses a proposal that V8 does not have.",
+    });
+  }
+}

@@ -1,0 +1,69 @@
+import { createHash } from "node:crypto";
+import { readFileSync, statSync } from "node:fs";
+import { basename } from "node:path";
+import { Failure } from "../errors/mod.ts";
+import { limitFailure, type Limits } from "../limits/mod.ts";
+
+/** Files whose digests are remembered. */
+const remembered = 64;
+
+/** Where the bytes of a module come from. */
+export type ModuleSource =
+  | { readonly path: string }
+  | { readonly bytes: Uint8Array; readonly name: string };
+
+/** Reads modules and tells their digests: a loop of many steps reads and hashes its module file once. */
+export class ModuleFiles {
+  /** Digests by what the file looked like. */
+  readonly #digests = new Map<string, string>();
+
+  /** The digest of a file that looks as it did when it was read. */
+  known(source: ModuleSource, limits: Limits): string | undefined {
+    const looks = "path" in source ? appearance(source.path, limits) : undefined;
+    return looks === undefined ? undefined : this.#digests.get(looks);
+  }
+
+  read(
+    source: ModuleSource,
+    limits: Limits,
+  ): { readonly bytes: Uint8Array; readonly digest: string } {
+    const looks = "path" in source ? appearance(source.path, limits) : undefined;
+    const bytes = "path" in source ? read(source.path, limits) : source.bytes;
+    const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+    if (looks !== undefined) {
+      if (this.#digests.size >= remembered) this.#digests.clear();
+      this.#digests.set(looks, digest);
+    }
+    return { bytes, digest };
+  }
+}
+
+/** What messages call the module. */
+export function nameOf(source: ModuleSource): string {
+  return "path" in source ? basename(source.path) : source.name;
+}
+
+/** Changes whenever the file does; nothing for a file that was changed just now, when the clock of the file system could hide one more change. */
+function appearance(path: string, limits: Limits): string | undefined {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  if (!found || found.size > limits.moduleBytes) return undefined;
+  if (Date.now() - Number(found.ctimeMs) < 1000) return undefined;
+  return `${found.dev} ${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs} ${path}`;
+}
+
+function read(path: string, limits: Limits): Uint8Array {
+  try {
+    const { size } = statSync(path);
+    if (size > limits.moduleBytes) {
+      throw limitFailure("moduleSize", limits, `"${path}" has ${size} bytes`);
+    }
+    return readFileSync(path);
+  } catch (cause) {
+    if (cause instanceof Failure) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Failure("module-not-found", `Cannot read the module "${path}": ${reason}`, {
+      cause,
+      hint: "Check the path; it is relative to the folder you are in, or to the workflow file.",
+    });
+  }
+}

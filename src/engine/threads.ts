@@ -1,0 +1,54 @@
+import { randomUUID } from "node:crypto";
+import { extname } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { Worker } from "node:worker_threads";
+import type { WorkerData, ToWorker } from "./worker.ts";
+
+/** V8's heap of one thread: trees of its guests, what they throw, and no guest's linear memory. */
+const threadHeapMebibytes = 1024;
+const mebibyte = 1024 * 1024;
+
+/** A thread that guests run on. */
+export interface Thread {
+  readonly worker: Worker;
+  readonly name: string;
+  readonly stackBytes: number;
+  /** See `WorkerData`. */
+  readonly cpuBase: Float64Array;
+}
+
+export function startThread(stagingFolder: string, stackBytes: number): Thread {
+  // Guests that may wait run on stacks of their own, whose size is a setting of the process. It is read when one is made.
+  const kibibytes = Math.floor(stackBytes / 1024);
+  setFlagsFromString(`--stack-size=${kibibytes}`);
+  setFlagsFromString(`--wasm-stack-switching-stack-size=${kibibytes}`);
+  // Built code has the extension of its source's.
+  const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
+  const name = `guests-${randomUUID()}`;
+  const cpuBase = new Float64Array(new SharedArrayBuffer(8));
+  const data: WorkerData = { stagingFolder, cpuBase };
+  const worker = new Worker(file, {
+    name,
+    workerData: data,
+    env: {},
+    stdin: false,
+    // Node's permissions are options, and a thread that is given others is free of them.
+    execArgv: process.permission ? process.execArgv : [],
+    resourceLimits: {
+      maxOldGenerationSizeMb: threadHeapMebibytes,
+      stackSizeMb: stackBytes / mebibyte,
+    },
+  });
+  worker.unref();
+  return { worker, name, stackBytes, cpuBase };
+}
+
+export function send(thread: Thread, message: ToWorker): void {
+  thread.worker.postMessage(message);
+}
+
+/** CPU time of the guest that has the thread, in milliseconds; rejects when the thread ends meanwhile. */
+export async function usedCpuMs({ worker, cpuBase }: Thread): Promise<number> {
+  const { user, system } = await worker.cpuUsage();
+  return (user + system) / 1000 - (cpuBase[0] ?? 0);
+}

@@ -1,0 +1,38 @@
+import { Failure } from "../errors/mod.ts";
+import { shown, type Target } from "./target.ts";
+
+export const responseHeaderBytes: number = 64 * 1024;
+export const responseHeaderCount = 500;
+
+/** What went wrong below us, in words and without addresses. */
+export function toNetworkFailure(thrown: unknown, target: Target): Failure {
+  if (thrown instanceof Failure) return thrown;
+  const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const reason =
+    words.get(code) ??
+    (code.startsWith("HPE_") ? `it does not speak HTTP/1.1: ${message}` : undefined) ??
+    (/CERT|SELF_SIGNED|TLS|SSL|EPROTO/.test(code)
+      ? `its certificate or its TLS is not accepted (${code})`
+      : code || message);
+  const untrusted = /SELF_SIGNED|UNABLE_TO/.test(code);
+  return new Failure(
+    "network-failed",
+    `${shown(target)} failed: ${reason}`,
+    untrusted
+      ? { hint: "Is its authority named under permissions.http.caFile in atalanta.yaml?" }
+      : {},
+  );
+}
+
+const words: ReadonlyMap<string, string> = new Map([
+  ["ECONNREFUSED", "the connection was refused"],
+  ["ECONNRESET", "the connection was cut off"],
+  ["EPIPE", "the connection was cut off"],
+  ["ENETUNREACH", "the network cannot be reached"],
+  ["EHOSTUNREACH", "the host cannot be reached"],
+  ["ETIMEDOUT", "the connection took too long"],
+  ["ENOTFOUND", "there is no host of this name"],
+  ["EAI_AGAIN", "the name server did not answer"],
+  ["HPE_HEADER_OVERFLOW", `its headers have more than ${responseHeaderBytes} bytes`],
+]);

@@ -1,0 +1,194 @@
+import assert from "node:assert/strict";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { Home, jsonLines } from "./cli/command.ts";
+
+const home = new Home();
+const secret = "s3cret-value/with+signs=and ä";
+home.environment["SERVICE_TOKEN"] = secret;
+const workflow = "test/cli/http.yaml";
+
+interface Seen {
+  readonly headers: IncomingMessage["headers"];
+  readonly body: string;
+}
+const seen: Seen[] = [];
+/** Answers with all that it got, in every spelling that servers use. */
+const server = createServer((request, response) => {
+  const pieces: Buffer[] = [];
+  request.on("data", (piece: Buffer) => pieces.push(piece));
+  request.on("end", () => {
+    const body = Buffer.concat(pieces).toString();
+    const { headers } = request;
+    seen.push({ headers, body });
+    // Header values come as Latin-1.
+    const bytes = Buffer.from(headers.authorization ?? "", "latin1");
+    response.setHeader("x-echo", headers.authorization ?? "");
+    response.write(`${JSON.stringify({ got: bytes.toString() })}\n${bytes.toString("base64")}\n`);
+    response.write(`${encodeURIComponent(bytes.toString())}\n${bytes.toString("hex")}\n`);
+    // In two pieces.
+    response.write(bytes.subarray(0, 15));
+    setTimeout(() => response.end(bytes.subarray(15)), 30);
+  });
+});
+let host = "";
+before(async () => {
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a server on a port has such an address
+  host = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+after(() => {
+  server.close();
+  home[Symbol.dispose]();
+});
+
+function configuration(text: string): string {
+  const path = join(home.folder, "operator.yaml");
+  writeFileSync(path, text);
+  return path;
+}
+
+async function atalanta(...args: readonly string[]): Promise<{
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}> {
+  const started = home.start(args);
+  const status = await started.ended;
+  return { status, stdout: started.stdout, stderr: started.stderr };
+}
+
+/** Spellings in which somebody could read it. */
+const spellings = [
+  secret,
+  encodeURIComponent(secret),
+  Buffer.from(secret).toString("hex"),
+  Buffer.from(`Bearer ${secret}`).toString("base64").slice(12, -4),
+  Buffer.from(secret, "latin1").toString("latin1"),
+  "s3cret-value",
+];
+
+function assertAbsent(text: string | Buffer, where: string): void {
+  for (const spelling of spellings) {
+    assert.ok(!text.includes(spelling), `${where} has ${spelling}`);
+    assert.ok(!text.includes(Buffer.from(spelling, "utf16le").toString()), `${where} (UTF-16)`);
+  }
+}
+
+describe("a workflow's HTTP requests", () => {
+  test("carry a secret to the host that it names, and nothing that is kept or shown has it", async () => {
+    const config = configuration(`
+permissions: { http: { allowedHosts: ["${host}"] } }
+secrets: { service: { token: { fromEnv: SERVICE_TOKEN, hosts: ["${host}"] } } }
+`);
+    const flags = ["--config", config, "--json", "--log", "--name", "carried"];
+    const run = await atalanta("run", workflow, "-p", `host=${host}`, ...flags);
+    assert.equal(run.status, 0, run.stdout + run.stderr);
+    const { headers, body } = seen.at(-1) ?? assert.fail("nothing came");
+    assert.equal(Buffer.from(headers.authorization ?? "", "latin1").toString(), `Bearer ${secret}`);
+    assert.equal(body, "the body");
+    const shown = [
+      run,
+      await atalanta("get", "carried", "--json"),
+      await atalanta("get", "carried"),
+      await atalanta("logs", "carried"),
+    ];
+    const [, , , logs] = shown;
+    // The placeholder stands where the value was: in a header, in JSON, and across two pieces.
+    assert.equal(logs?.stdout.match(/Bearer ATALANTA_SECRET_[0-9a-f]{32}/g)?.length, 6);
+    for (const { stdout, stderr } of shown) assertAbsent(stdout + stderr, "output");
+    let files = 0;
+    for (const entry of readdirSync(home.folder, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile()) continue;
+      files++;
+      assertAbsent(readFileSync(join(entry.parentPath, entry.name)), entry.name);
+    }
+    assert.ok(files > 3, "the journal and the log are among them");
+    const nodes = jsonLines(run.stdout);
+    assert.ok(nodes.length > 2);
+  });
+
+  test("are refused when one of the two lists does not have them, and the failure says which and what to add", async () => {
+    const config = configuration(`
+secrets: { service: { token: { fromEnv: SERVICE_TOKEN, hosts: ["${host}"] } } }
+`);
+    const run = await atalanta("run", workflow, "-p", `host=${host}`, "--config", config);
+    assert.equal(run.status, 1);
+    assert.match(run.stdout, /is not in the operator's list/);
+    assert.ok(run.stdout.includes(`or give --allow-host ${host}`), run.stdout);
+    const named = ["--allow-host", "http://localhost:1", "-p", "host=http://localhost:1"];
+    const address = await atalanta("run", workflow, "--config", config, ...named);
+    assert.match(address.stdout, /leads to an address that is loopback/);
+  });
+
+  test("are allowed by flags alone", async () => {
+    const config = configuration(`
+secrets: { service: { token: { fromEnv: SERVICE_TOKEN, hosts: ["http://localhost:*"] } } }
+`);
+    const local = host.replace("127.0.0.1", "localhost");
+    const flags = ["--allow-host", local, "--allow-address", "127.0.0.0/8", "--config", config];
+    const run = await atalanta("run", workflow, "-p", `host=${local}`, ...flags);
+    assert.equal(run.status, 0, run.stdout + run.stderr);
+  });
+
+  test("a secret that is not given, or not where it should be, ends the step before it starts", async () => {
+    const missing = await atalanta("run", workflow, "-p", `host=${host}`, "--allow-host", host);
+    assert.equal(missing.status, 1);
+    assert.match(
+      missing.stdout,
+      /wants the secret "service\/token", which the operator has not given/,
+    );
+    const config = configuration(`
+secrets: { service: { token: { fromEnv: NO_SUCH_VARIABLE, hosts: ["${host}"] } } }
+`);
+    const unset = await atalanta("run", workflow, "-p", `host=${host}`, "--config", config);
+    assert.match(unset.stdout, /secrets\.service\.token: the variable NO_SUCH_VARIABLE is not set/);
+  });
+});
+
+describe("a configuration beside the workflow", () => {
+  test("is not the operator's word about permissions and secrets", async () => {
+    const folder = join(home.folder, "foreign");
+    const cases = [
+      ["permissions: { http: { allowedHosts: [a.example] } }", "permissions"],
+      ["secrets: { a: { b: { fromEnv: HOME, hosts: [a.example] } } }", "secrets"],
+    ] as const;
+    for (const [text, key] of cases) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, "atalanta.yaml"), text);
+      writeFileSync(join(folder, "w.yaml"), readFileSync(workflow, "utf8"));
+      const file = join(folder, "w.yaml");
+      const run = await atalanta("run", file, "-p", "host=https://a.example");
+      assert.equal(run.status, 2);
+      assert.ok(run.stderr.includes(`"${key}" of`), run.stderr);
+      assert.match(run.stderr, /counts only when you say that the file is yours/);
+      const named = ["--config", join(folder, "atalanta.yaml")];
+      const own = await atalanta("run", file, "-p", "host=https://a.example", ...named);
+      assert.ok(!own.stderr.includes("counts only"), own.stderr);
+    }
+  });
+
+  test("is told what is wrong in it, with the place", async () => {
+    const cases = [
+      ["permissions: { https: {} }", /Unknown key "https" in permissions/],
+      ["permissions: { http: { allowedHosts: api.example.com } }", /is no list/],
+      ["permissions: { http: { allowedHosts: ['ftp://x'] } }", /has the scheme "ftp"/],
+      ["permissions: { http: { allowedAddresses: [10.0.0.0/33] } }", /is no address and no range/],
+      ["permissions: { http: { caFile: /nowhere.pem } }", /cannot read "\/nowhere.pem": ENOENT/],
+      ["secrets: { a: { b: { value: x, hosts: [a.example] } } }", /Unknown key "value"/],
+      ["secrets: { a: { b: { hosts: [a.example] } } }", /neither fromEnv nor fromFile/],
+      ["secrets: { a: { b: { fromEnv: A, fromFile: B, hosts: [x] } } }", /fromEnv and fromFile/],
+      ["secrets: { a: { b: { fromEnv: A } } }", /has no hosts/],
+      ["secrets: { a: { b: { fromEnv: A, hosts: [x], in: [url] } } }", /has "url"/],
+    ] as const;
+    for (const [text, expected] of cases) {
+      const config = configuration(text);
+      const run = await atalanta("run", workflow, "-p", "host=https://x", "--config", config);
+      assert.equal(run.status, 2, text);
+      assert.match(run.stderr, expected);
+    }
+  });
+});
