@@ -236,7 +236,11 @@ export class Tree {
     }
     const offset = content.kind === "slice" ? content.offset : 0;
     const descriptor = this.#open(content.path, content.kind === "slice" ? "r" : "r+");
-    return readSync(descriptor, into, start, count, offset + position);
+    const got = readSync(descriptor, into, start, count, offset + position);
+    if (content.kind === "slice") return got;
+    // A spill file ends where something was written last, and the guest's may be longer.
+    into.fill(0, start + got, start + count);
+    return count;
   }
 
   /**
