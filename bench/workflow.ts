@@ -7,6 +7,7 @@ import { openArtifactStore } from "../src/artifacts/mod.ts";
 import { createLocalDispatcher } from "../src/dispatch/mod.ts";
 import { readBundle, type Bundle } from "../src/document/mod.ts";
 import { createEngine } from "../src/engine/mod.ts";
+import { createRunners } from "../src/runner/mod.ts";
 import { defaultLimits } from "../src/limits/mod.ts";
 import { createTaskRunner } from "../src/task/mod.ts";
 import { beginRun, openJournal, runWorkflow } from "../src/workflow/mod.ts";
@@ -67,7 +68,7 @@ async function measure(
     using journal = openJournal({ folder, durability });
     const artifacts = await openArtifactStore({ folder: join(folder, "artifacts"), durability });
     await using runner = createTaskRunner({
-      engine: createEngine({ stagingFolder: await artifacts.stagingFolder() }),
+      runners: createRunners({ stagingFolder: await artifacts.stagingFolder() }),
       artifacts,
       images: new Map(),
     });

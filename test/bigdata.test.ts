@@ -12,7 +12,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, describe, test, type TestContext } from "node:test";
 import { openArtifactStore, type StoredArtifact } from "../src/artifacts/mod.ts";
-import { createEngine, type Mount } from "../src/engine/mod.ts";
+import type { Mount } from "../src/engine/mod.ts";
+import { createRunners } from "../src/runner/mod.ts";
 import { defaultLimits } from "../src/limits/mod.ts";
 import { createTaskRunner, type Task, type TaskResult } from "../src/task/mod.ts";
 
@@ -30,8 +31,9 @@ const smallGrowthBytes = 256 * mebibyte;
 const guest = resolve(import.meta.dirname, "guests/bulk/bulk.wasm");
 const folder = mkdtempSync(join(process.env["ATALANTA_BIG_FOLDER"] ?? tmpdir(), "atalanta-big-"));
 const artifacts = await openArtifactStore({ folder: join(folder, "artifacts") });
-const engine = createEngine({ threads: 1, stagingFolder: await artifacts.stagingFolder() });
-const runner = createTaskRunner({ engine, artifacts, images: new Map() });
+const runners = createRunners({ threads: 1, stagingFolder: await artifacts.stagingFolder() });
+const engine = runners.engine({ trust: "thread", owner: "test" });
+const runner = createTaskRunner({ runners, artifacts, images: new Map() });
 after(async () => {
   await runner[Symbol.asyncDispose]();
   rmSync(folder, { recursive: true, force: true });

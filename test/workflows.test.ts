@@ -6,7 +6,7 @@ import { describe, test } from "node:test";
 import { openArtifactStore, type ArtifactStore } from "../src/artifacts/mod.ts";
 import { createLocalDispatcher } from "../src/dispatch/mod.ts";
 import { readBundle } from "../src/document/mod.ts";
-import { createEngine } from "../src/engine/mod.ts";
+import { createRunners } from "../src/runner/mod.ts";
 import { createTaskRunner, type ArtifactSource } from "../src/task/mod.ts";
 import {
   openJournal,
@@ -59,7 +59,7 @@ async function run(file: string, artifacts: ArtifactStore, data: string): Promis
   assert(bundle);
   const name = bundle.workflow.metadata.name ?? "";
   await using runner = createTaskRunner({
-    engine: createEngine(),
+    runners: createRunners(),
     artifacts,
     images: new Map(),
   });

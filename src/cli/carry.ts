@@ -1,6 +1,7 @@
 import { Option, type Command } from "commander";
 import type { Bundle } from "../document/mod.ts";
 import type { RunState, RunWorkflowOptions } from "../workflow/mod.ts";
+import { parseTrust } from "../runner/mod.ts";
 import { finish } from "./finish.ts";
 import { interrupted } from "./interrupt.ts";
 import { collect, positive } from "./options.ts";
@@ -16,6 +17,7 @@ export interface RunOptions {
   readonly allowHost: readonly string[];
   readonly allowAddress: readonly string[];
   readonly config?: string;
+  readonly trust?: string;
   readonly outputDir?: string;
   readonly maxParallel?: number;
   readonly json?: boolean;
@@ -30,6 +32,9 @@ const allowHostHelp =
 export const allowAddressHelp =
   "connect also to an address or range that is not public, such as 127.0.0.1 (repeatable)";
 
+export const trustHelp =
+  "how far guests are kept from others: thread (default), or process for strangers' modules";
+
 /** Adds them to a command. */
 export function runOptions(command: Command): Command {
   return command
@@ -37,6 +42,7 @@ export function runOptions(command: Command): Command {
     .option("--allow-host <host>", allowHostHelp, collect, [])
     .option("--allow-address <range>", allowAddressHelp, collect, [])
     .option("--config <file>", "your own atalanta.yaml: images, permissions, secrets")
+    .option("--trust <class>", trustHelp)
     .option("--output-dir <folder>", "write the workflow's output artifacts there")
     .option("--max-parallel <n>", "steps that run at once (default 8)", positive("--max-parallel"))
     .option("--log", "show what the steps print, as it comes")
@@ -67,6 +73,7 @@ export async function carryOut(
     images: options.image,
     allowHosts: options.allowHost,
     allowAddresses: options.allowAddress,
+    ...(options.trust === undefined ? {} : { trust: parseTrust(options.trust, "--trust") }),
     ...(options.config === undefined ? {} : { config: options.config }),
     ...(options.maxParallel === undefined ? {} : { maxParallel: options.maxParallel }),
     ...(options.durability === undefined ? {} : { durability: options.durability }),

@@ -2,12 +2,15 @@ import { readFile, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { isMap, isScalar, LineCounter, parseDocument, type Node } from "yaml";
 import { Failure, type Place } from "../errors/mod.ts";
+import { strongest, trustClasses, type Trust } from "../runner/mod.ts";
 import { nobody, readOperator, type Operator } from "./operator.ts";
 
 /** What is configured for a run. */
 export interface Configuration {
   /** A module file for each image reference; absolute paths. */
   readonly images: ReadonlyMap<string, string>;
+  /** The least trust class of every step. Any file may raise it. */
+  readonly trust: Trust;
   /** What the operator allows. */
   readonly operator: Operator;
 }
@@ -21,7 +24,7 @@ export interface ConfigurationFile {
 
 /** A configuration is written by hand. */
 const longest = 1024 * 1024;
-const knownKeys = ["images", "permissions", "secrets"];
+const knownKeys = ["images", "permissions", "secrets", "trust"];
 /** What only the operator says. A workflow's folder may be somebody else's, and what lies in it is not the operator's word. */
 const operatorKeys = ["permissions", "secrets"];
 
@@ -35,6 +38,7 @@ export async function readConfiguration(folder: string, named?: string): Promise
   if (beside && !same) checkForeign(beside);
   return {
     images: new Map([...(beside ? images(beside) : []), ...(own ? images(own) : [])]),
+    trust: strongest(beside && trust(beside), own && trust(own)),
     operator: own ? await readOperator(own) : nobody,
   };
 }
@@ -102,6 +106,14 @@ function images({ path, root, place }: ConfigurationFile): ReadonlyMap<string, s
     found.set(scalarText(reference), resolve(dirname(path), file.value));
   }
   return found;
+}
+
+function trust({ root, place }: ConfigurationFile): Trust | undefined {
+  const node = root.get("trust");
+  if (node === undefined) return undefined;
+  const found = trustClasses.find((name) => isScalar(node) && node.value === name);
+  if (found) return found;
+  throw wrong("trust is no trust class", place(node), `Write ${trustClasses.join(", ")}.`);
 }
 
 function scalarText(node: unknown): string {

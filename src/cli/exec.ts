@@ -1,10 +1,10 @@
 import { createReadStream } from "node:fs";
 import type { Command } from "commander";
-import { createEngine } from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { resolveLimits } from "../limits/mod.ts";
 import { createGate } from "../network/mod.ts";
-import { allowAddressHelp } from "./carry.ts";
+import { createRunners, parseTrust } from "../runner/mod.ts";
+import { allowAddressHelp, trustHelp } from "./carry.ts";
 import { mountOf, shareFolder, writeBack } from "./folder.ts";
 import { interrupted } from "./interrupt.ts";
 import { printFailure } from "./print.ts";
@@ -16,6 +16,7 @@ interface Options {
   readonly env: readonly string[];
   readonly allowHost: readonly string[];
   readonly allowAddress: readonly string[];
+  readonly trust?: string;
   readonly stdin?: string;
   readonly time?: string;
   readonly memory?: string;
@@ -40,6 +41,7 @@ export function addExec(program: Command): void {
     .option("--env <name=value>", "set a variable; none is inherited (repeatable)", collect, [])
     .option("--allow-host <host>", "let it send HTTP requests there (repeatable)", collect, [])
     .option("--allow-address <range>", allowAddressHelp, collect, [])
+    .option("--trust <class>", trustHelp)
     .option("--stdin <file>", "file to read as stdin; - for this command's own")
     .option("--time <duration>", "time limit, such as 30s (default 5m)")
     .option("--memory <size>", "memory limit, such as 64Mi (default 256Mi)")
@@ -48,7 +50,9 @@ export function addExec(program: Command): void {
       "\nExample:\n  atalanta exec guest.wasm --dir ./in:/in:ro --env A=b -- arg1 arg2",
     )
     .action(async (path: string, args: readonly string[], options: Options) => {
-      await using engine = createEngine({ threads: 1 });
+      await using runners = createRunners({ threads: 1, spares: 0 });
+      const trust = options.trust === undefined ? "thread" : parseTrust(options.trust, "--trust");
+      const engine = runners.engine({ trust, owner: "local" });
       const limits = resolveLimits({
         ...(options.time === undefined ? {} : { time: options.time }),
         ...(options.memory === undefined ? {} : { memory: options.memory }),

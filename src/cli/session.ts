@@ -3,8 +3,8 @@ import { rootCertificates } from "node:tls";
 import { openArtifactStore, type ArtifactStore } from "../artifacts/mod.ts";
 import { createLocalDispatcher, type Dispatcher } from "../dispatch/mod.ts";
 import type { Bundle } from "../document/mod.ts";
-import { createEngine } from "../engine/mod.ts";
 import { createGate } from "../network/mod.ts";
+import { createRunners, strongest, type Runners, type Trust } from "../runner/mod.ts";
 import { createTaskRunner, type ContainerRunner } from "../task/mod.ts";
 import { readConfiguration } from "./configuration.ts";
 import { detectRuntime, needsContainers } from "./containers.ts";
@@ -28,6 +28,8 @@ export async function openSession(options: {
   /** What the operator says on the command line. */
   readonly allowHosts?: readonly string[];
   readonly allowAddresses?: readonly string[];
+  /** The least trust class of every step. */
+  readonly trust?: Trust;
   /** The operator's own configuration. */
   readonly config?: string;
   /** Steps that run at once; default 8, on as many threads as there are processors. */
@@ -61,16 +63,20 @@ export async function openSession(options: {
     folder: join(homeFolder(), "artifacts"),
     ...(durability === undefined ? {} : { durability }),
   });
+  // Beside the artifacts: what a guest leaves is stored by a second name instead of a copy.
+  const runners = createRunners({ stagingFolder: await artifacts.stagingFolder() });
+  const trust = strongest(configuration.trust, options.trust);
   const runner = stack.use(
     createTaskRunner({
-      // Beside the artifacts: what a guest leaves is stored by a second name instead of a copy.
-      engine: createEngine({ stagingFolder: await artifacts.stagingFolder() }),
+      runners,
+      trust,
       artifacts,
       images,
       gate,
       ...(containers ? { containers } : {}),
     }),
   );
+  makeReady(runners, trust, bundle);
   const dispatcher = stack.use(
     createLocalDispatcher({
       runner,
@@ -79,6 +85,15 @@ export async function openSession(options: {
   );
   const kept = stack.move();
   return { artifacts, dispatcher, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/** Processes take a moment to start; and a class that cannot be had is better known before anything has run. */
+function makeReady(runners: Runners, trust: Trust, bundle: Bundle): void {
+  const templates = bundle.workflow.spec.templates ?? [];
+  for (const asked of [trust, ...templates.map(({ wasm }) => wasm?.trust)]) {
+    if (asked === "pod") runners.engine({ trust: asked, owner: "" });
+    if (asked === "process") runners.prepare(asked);
+  }
 }
 
 async function containerRunner(): Promise<ContainerRunner & AsyncDisposable> {

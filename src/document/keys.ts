@@ -283,6 +283,10 @@ const wasmKeys: Readonly<Record<string, Key>> = {
   stdin: offered("Text on standard input.", text()),
   limits: offered("Ceilings of one run of the module.", limits),
   permissions: offered("What the module may do; nothing by default.", permissions),
+  trust: offered(
+    "How far it is kept from others: on a thread, in a process of its owner's, in a pod. A host may have a stronger class for all.",
+    text(["thread", "process", "pod"]),
+  ),
 };
 const wasm: ObjectShape = object("Wasm", "Runs a WebAssembly module in a fresh sandbox.", wasmKeys);
 const prototypeModule = object("PrototypeModule", "The module as an earlier prototype named it.", {

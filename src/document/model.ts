@@ -132,6 +132,7 @@ export interface Wasm {
   readonly env?: readonly EnvironmentVariable[];
   readonly stdin?: string;
   readonly limits?: AskedLimits;
+  readonly trust?: "thread" | "process" | "pod";
   readonly permissions?: { readonly http?: { readonly allowedHosts?: readonly AskedHost[] } };
 }
 

@@ -32,8 +32,8 @@ export function startThread(stagingFolder: string, stackBytes: number): Thread {
     workerData: data,
     env: {},
     stdin: false,
-    // Node's permissions are options, and a thread that is given others is free of them.
-    execArgv: process.permission ? process.execArgv : [],
+    // Node's permissions are options, and a thread that is given options of its own is free of them.
+    ...(process.permission ? {} : { execArgv: [] }),
     resourceLimits: {
       maxOldGenerationSizeMb: threadHeapMebibytes,
       stackSizeMb: stackBytes / mebibyte,

@@ -197,6 +197,16 @@ const table: Readonly<Record<Code, Row>> = {
     status: 503,
     summary: "The thread or process that ran the guest died",
   },
+  "runner-start": {
+    retryable: true,
+    status: 503,
+    summary: "A runner process could not be started",
+  },
+  "trust-class": {
+    retryable: false,
+    status: 501,
+    summary: "The trust class that a step asks for cannot be had here",
+  },
   "workflow-invalid": { retryable: false, status: 422, summary: "The workflow document is wrong" },
   "workflow-unsupported": {
     retryable: false,
@@ -317,6 +327,8 @@ export type Code =
   | "limit-expression"
   | "limit-plan"
   | "runner-lost"
+  | "runner-start"
+  | "trust-class"
   | "workflow-invalid"
   | "workflow-unsupported"
   | "artifact-missing"

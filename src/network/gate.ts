@@ -162,8 +162,7 @@ class StepPassage implements Passage {
     let target = first;
     let body = request.body;
     let headers = checkRequest(request.headers, body, target);
-    const most = Math.min(request.redirects, mostRedirects);
-    for (let left = most; ; left--) {
+    for (let left = Math.min(request.redirects, mostRedirects); ; left--) {
       const response = await this.#hop(target, headers, body, signal);
       const location = response.headers.find(([name]) => name === "location")?.[1];
       const redirect = [301, 302, 303, 307, 308].includes(response.status);
@@ -171,7 +170,10 @@ class StepPassage implements Passage {
         return { response, at: target };
       response.message.destroy();
       if (left === 0)
-        throw new Failure("network-failed", `${shown(first)} redirects more than ${most} times`);
+        throw new Failure(
+          "network-failed",
+          `${shown(first)} redirects more than ${request.redirects} times`,
+        );
       const next = this.#redirected(target, response.status, location);
       if (next.method !== target.method) {
         body = new Uint8Array(0);

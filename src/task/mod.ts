@@ -1,5 +1,6 @@
 import type { Collected, Mount } from "../engine/mod.ts";
 import type { FailureRecord } from "../errors/mod.ts";
+import type { Trust } from "../runner/mod.ts";
 import type { StoredArtifact } from "../artifacts/mod.ts";
 import type { AskedLimits } from "../limits/mod.ts";
 import type { AskedHost, HostUsage, SecretReference } from "../network/mod.ts";
@@ -61,6 +62,8 @@ export interface WasmProgram {
   /** Arguments after argv[0]. */
   readonly arguments: readonly string[];
   readonly limits: AskedLimits;
+  /** How far it is to be kept from others; a host may have a stronger class for all. */
+  readonly trust?: Trust;
   /** Where it may send HTTP requests, if the operator allows that too; nowhere when absent. */
   readonly allowedHosts?: readonly AskedHost[];
 }
@@ -91,6 +94,8 @@ type Variable =
 export interface Task {
   /** Names the attempt: the same key is the same piece of work. */
   readonly key: string;
+  /** Whose it is: programs of two owners never share a process of the class `process`. Absent: the user of this machine. */
+  readonly owner?: string;
   readonly program: Program;
   readonly environment: readonly Variable[];
   readonly stdin?: string;

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { after, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { openArtifactStore, type StoredArtifact } from "../artifacts/mod.ts";
-import { createEngine } from "../engine/mod.ts";
+import { createRunners } from "../runner/mod.ts";
 import {
   createTaskRunner,
   type InputArtifact,
@@ -18,7 +18,7 @@ const guests = resolve(import.meta.dirname, "../../test/guests");
 const folder = mkdtempSync(join(tmpdir(), "atalanta-test-"));
 const artifacts = await openArtifactStore({ folder: join(folder, "artifacts") });
 const runner = createTaskRunner({
-  engine: createEngine({ threads: 1, stagingFolder: await artifacts.stagingFolder() }),
+  runners: createRunners({ threads: 1, stagingFolder: await artifacts.stagingFolder() }),
   artifacts,
   images: new Map(),
 });

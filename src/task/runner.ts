@@ -1,8 +1,9 @@
 import { basename } from "node:path";
 import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
-import type { Collected, Engine, Mount, Result } from "../engine/mod.ts";
+import type { Collected, Mount, Result } from "../engine/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
 import { defaultLimits, resolveLimits, type Limits } from "../limits/mod.ts";
+import { strongest, type Runners, type Trust } from "../runner/mod.ts";
 import { createGate, type Gate, type Passage } from "../network/mod.ts";
 import { checkedPath, inputContent } from "./inputs.ts";
 import { takeOutputs } from "./outputs.ts";
@@ -18,7 +19,9 @@ import type {
 } from "./mod.ts";
 
 export interface TaskRunnerOptions {
-  readonly engine: Engine;
+  readonly runners: Runners;
+  /** The class of every program that asks for none, and of those that ask for a weaker one; default `thread`. */
+  readonly trust?: Trust;
   readonly artifacts: ArtifactStore;
   /** Module files by image reference. */
   readonly images: ReadonlyMap<string, string>;
@@ -110,7 +113,11 @@ class Runner implements TaskRunner {
   }
 
   async #sandbox(task: Task, program: WasmProgram, run: Running): Promise<Ended> {
-    const { engine } = this.#options;
+    const { runners, trust } = this.#options;
+    const engine = runners.engine({
+      trust: strongest(trust, program.trust),
+      owner: task.owner ?? localOwner,
+    });
     const { timings, collect } = run;
     const start = performance.now();
     const asked = resolveLimits(program.limits);
@@ -220,9 +227,12 @@ class Runner implements TaskRunner {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#options.engine[Symbol.asyncDispose]();
+    await this.#options.runners[Symbol.asyncDispose]();
   }
 }
+
+/** Whose tasks are that name nobody: the one user of this machine's. */
+const localOwner = "local";
 
 interface Running {
   readonly collect: readonly string[];

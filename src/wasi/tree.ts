@@ -7,23 +7,13 @@ import type { HostBytes, Mount, TreeEntry } from "./mod.ts";
 /** What a tree may hold, counted over everything that the guest writes. */
 export type TreeLimits = Pick<Limits, "filesBytes" | "fileBytes" | "fileCount" | "pathDepth">;
 
-/** Milliseconds as the host's clock has them, or the nanoseconds that a guest set. */
-export type Time = number | bigint;
-
-/** Notes that the content changed now. */
-export function touch(node: Node): void {
-  node.modified = node.changed = Date.now();
-}
-
 export class FileNode {
   readonly kind = "file";
   readonly id: number;
   mode: number;
   readOnly = false;
   links = 1;
-  accessed: Time = Date.now();
-  modified: Time = this.accessed;
-  changed: Time = this.accessed;
+  timeMs: number = Date.now();
   content: Content;
   constructor(id: number, mode: number, content: Content) {
     this.id = id;
@@ -41,9 +31,7 @@ export class DirectoryNode {
   mode = 0o755;
   readOnly = false;
   links = 1;
-  accessed: Time = Date.now();
-  modified: Time = this.accessed;
-  changed: Time = this.accessed;
+  timeMs: number = Date.now();
   /** Guest names are keys of this map and nothing else; insertion order is the reading order. */
   readonly children: Map<string, Node> = new Map<string, Node>();
   parent: DirectoryNode;
@@ -62,9 +50,7 @@ export class LinkNode {
   readonly target: string;
   readOnly = false;
   links = 1;
-  accessed: Time = Date.now();
-  modified: Time = this.accessed;
-  changed: Time = this.accessed;
+  timeMs: number = Date.now();
   constructor(id: number, target: string) {
     this.id = id;
     this.target = target;
@@ -210,7 +196,7 @@ export class Tree {
   #created<Kind extends Node>(parent: DirectoryNode, name: string, node: Kind): Kind {
     if (this.fileCount >= this.#limits.fileCount) throw new Errno("nospc", "fileCount");
     parent.children.set(name, node);
-    touch(parent);
+    parent.timeMs = Date.now();
     this.fileCount++;
     return node;
   }
@@ -236,11 +222,7 @@ export class Tree {
     }
     const offset = content.kind === "slice" ? content.offset : 0;
     const descriptor = this.#open(content.path, content.kind === "slice" ? "r" : "r+");
-    const got = readSync(descriptor, into, start, count, offset + position);
-    if (content.kind === "slice") return got;
-    // A spill file ends where something was written last, and the guest's may be longer.
-    into.fill(0, start + got, start + count);
-    return count;
+    return readSync(descriptor, into, start, count, offset + position);
   }
 
   /**
@@ -255,7 +237,7 @@ export class Tree {
     else if (content.kind === "spill") {
       writeAll(this.#open(content.path, "r+"), position, from, start, length);
     }
-    touch(file);
+    file.timeMs = Date.now();
     this.bytesWritten += length;
   }
 

@@ -15,6 +15,7 @@ export function toTask(work: Work, begin: Begin, now: number): Task {
   return {
     // A started-again attempt is the same piece of work; another attempt of the node is another one.
     key: `${begin.uid}/${work.node}/${work.attempt}`,
+    owner: begin.namespace,
     program:
       work.kind === "wasm" ? wasm(asWasm(program), begin.bundle) : container(asContainer(program)),
     environment: (program.env ?? []).map(({ name, value, valueFrom }) =>
@@ -51,6 +52,7 @@ function wasm(program: Wasm, bundle: Bundle): WasmProgram {
         : { path: resolve(bundle.folder, program.module) },
     arguments: [...(program.command ?? []), ...(program.args ?? [])].map(String),
     limits: program.limits ?? {},
+    ...(program.trust === undefined ? {} : { trust: program.trust }),
     ...(program.permissions?.http?.allowedHosts
       ? { allowedHosts: program.permissions.http.allowedHosts }
       : {}),

@@ -5,7 +5,7 @@ import { after } from "node:test";
 import { openArtifactStore } from "../../src/artifacts/mod.ts";
 import { createLocalDispatcher, type Dispatcher } from "../../src/dispatch/mod.ts";
 import type { Bundle, Step, Template } from "../../src/document/mod.ts";
-import { createEngine } from "../../src/engine/mod.ts";
+import { createRunners } from "../../src/runner/mod.ts";
 import { createTaskRunner } from "../../src/task/mod.ts";
 import { openJournal, type Journal } from "../../src/workflow/mod.ts";
 
@@ -60,7 +60,7 @@ export const freshFolder = (): string => join(base, `home-${folders++}`);
 export async function openSetting(folder: string = freshFolder()): Promise<Setting> {
   const journal = openJournal({ folder });
   const artifacts = await openArtifactStore({ folder: join(folder, "artifacts") });
-  const runner = createTaskRunner({ engine: createEngine(), artifacts, images: new Map() });
+  const runner = createTaskRunner({ runners: createRunners(), artifacts, images: new Map() });
   const local = createLocalDispatcher({ runner });
   const dispatched: string[] = [];
   let under = 0;

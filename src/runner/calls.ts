@@ -1,0 +1,90 @@
+import type { HttpHandler, HttpResponse } from "../engine/mod.ts";
+import { Failure, toFailure } from "../errors/mod.ts";
+import type { FromRunner } from "./parse.ts";
+import type { Answer } from "./wire.ts";
+
+type Asked = Extract<FromRunner, { readonly type: "send" | "read" | "close" }>;
+
+/** A guest waits for each answer before it asks on. */
+const atOnce = 4;
+/** Responses that one guest may have open; the gate has a ceiling for all. */
+const openResponses = 256;
+
+/** HTTP requests of one guest in a runner process, answered here. Disposing ends all that are under way. */
+export class Calls implements Disposable {
+  readonly #handler: HttpHandler | undefined;
+  readonly #reply: (call: number, answer: Answer, parts: readonly Uint8Array[]) => void;
+  readonly #stop = new AbortController();
+  readonly #bodies = new Map<number, HttpResponse["body"]>();
+  #nextHandle = 1;
+  #underWay = 0;
+
+  constructor(
+    handler: HttpHandler | undefined,
+    reply: (call: number, answer: Answer, parts: readonly Uint8Array[]) => void,
+  ) {
+    this.#handler = handler;
+    this.#reply = reply;
+  }
+
+  /** Throws for what no engine would ask. */
+  take(asked: Asked): void {
+    if (asked.type === "close") {
+      this.#close(asked.handle);
+      return;
+    }
+    if (!this.#handler) throw new Error("a request, which it may not make");
+    if (this.#underWay >= atOnce) throw new Error("requests before others were answered");
+    void this.#answer(this.#handler, asked);
+  }
+
+  async #answer(
+    handler: HttpHandler,
+    asked: Exclude<Asked, { readonly type: "close" }>,
+  ): Promise<void> {
+    this.#underWay++;
+    try {
+      if (asked.type === "read") await this.#read(asked.call, asked.handle);
+      else {
+        if (this.#bodies.size >= openResponses) {
+          throw new Failure("network-busy", `${openResponses} responses are open already`);
+        }
+        const { signal } = this.#stop;
+        const { status, headers, body } = await handler(asked.request, { signal });
+        if (signal.aborted) letGo(body);
+        const handle = this.#nextHandle++;
+        this.#bodies.set(handle, body);
+        this.#reply(asked.call, { kind: "response", handle, status, headers }, []);
+      }
+    } catch (thrown) {
+      const failure = toFailure(thrown).toJSON();
+      this.#reply(asked.call, { kind: "failure", failure }, []);
+    } finally {
+      this.#underWay--;
+    }
+  }
+
+  async #read(call: number, handle: number): Promise<void> {
+    const body = this.#bodies.get(handle);
+    if (!body) throw new Failure("network-failed", "The response is closed");
+    const piece = await body.next();
+    if (piece.done) this.#reply(call, { kind: "end" }, []);
+    else this.#reply(call, { kind: "piece" }, [piece.value]);
+  }
+
+  #close(handle: number): void {
+    const body = this.#bodies.get(handle);
+    this.#bodies.delete(handle);
+    if (body) letGo(body);
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop.abort();
+    for (const handle of this.#bodies.keys()) this.#close(handle);
+  }
+}
+
+/** What goes wrong on closing changes nothing for a guest that wants no more of it. */
+function letGo(body: HttpResponse["body"]): void {
+  body.return?.().catch(() => undefined);
+}

@@ -1,0 +1,114 @@
+import {
+  ModuleFiles,
+  nameOf,
+  type Engine,
+  type Invocation,
+  type Module,
+  type ModuleSource,
+  type Result,
+  type RunOptions,
+} from "../engine/mod.ts";
+import { Failure, toFailure } from "../errors/mod.ts";
+import { defaultLimits, type Limits } from "../limits/mod.ts";
+import type { Pool } from "./pool.ts";
+import { failed } from "./results.ts";
+
+/** Modules whose handles are kept; the least recently used goes first. */
+const keptModules = 64;
+
+interface Known {
+  readonly key: string;
+  readonly source: ModuleSource;
+  readonly limits: Limits;
+}
+
+/** The engine of one owner in the class `process`: here modules are read and hashed, and everything else happens there. */
+export class OwnerEngine implements Engine {
+  readonly #pool: Pool;
+  readonly #owner: string;
+  readonly #files = new ModuleFiles();
+  readonly #cache = new Map<string, Module>();
+  readonly #known = new WeakMap<Module, Known>();
+
+  constructor(pool: Pool, owner: string) {
+    this.#pool = pool;
+    this.#owner = owner;
+  }
+
+  async load(
+    source: ModuleSource,
+    options: { readonly signal?: AbortSignal; readonly limits?: Limits } = {},
+  ): Promise<Module> {
+    const { signal, limits = defaultLimits } = options;
+    signal?.throwIfAborted();
+    const suffix = JSON.stringify(limits);
+    const same = this.#files.known(source, limits);
+    const before = same === undefined ? undefined : this.#cached(`${same} ${suffix}`);
+    if (before) return before;
+    const { bytes, digest } = this.#files.read(source, limits);
+    const key = `${digest} ${suffix}`;
+    const cached = this.#cached(key);
+    if (cached) return cached;
+    const name = nameOf(source);
+    const process = await this.#pool.of(this.#owner);
+    const loading = process.load(key, name, limits, () => bytes);
+    const loaded = await (signal ? orAborted(loading, signal) : loading);
+    const module: Module = { digest, name, sizeBytes: bytes.length, ...loaded };
+    this.#known.set(module, { key, source, limits });
+    this.#cache.set(key, module);
+    const [oldest] = this.#cache.keys();
+    if (this.#cache.size > keptModules && oldest !== undefined) this.#cache.delete(oldest);
+    return module;
+  }
+
+  #cached(key: string): Module | undefined {
+    const known = this.#cache.get(key);
+    if (!known) return undefined;
+    this.#cache.delete(key);
+    this.#cache.set(key, known);
+    return known;
+  }
+
+  async run(module: Module, invocation: Invocation, options: RunOptions = {}): Promise<Result> {
+    const known = this.#known.get(module);
+    if (!known) throw new Failure("internal", "The module was not loaded by this engine");
+    if (options.signal?.aborted) return failed(aborted(), "stopped");
+    try {
+      const process = await this.#pool.of(this.#owner);
+      // A process that took the place of a lost one has never seen it.
+      await process.load(known.key, module.name, known.limits, () => this.#again(module, known));
+      return await process.run(known.key, invocation, options);
+    } catch (thrown) {
+      return failed(toFailure(thrown));
+    }
+  }
+
+  #again(module: Module, { source, limits }: Known): Uint8Array {
+    const { bytes, digest } = this.#files.read(source, limits);
+    if (digest === module.digest) return bytes;
+    throw new Failure("module-not-found", `"${module.name}" has changed while it was in use`, {
+      hint: "Run the step again; it will take the module as it is now.",
+    });
+  }
+
+  /** The process belongs to the runners, which end it. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+function aborted(): Failure {
+  return new Failure("aborted", "The guest was stopped by its caller");
+}
+
+/** A compilation that nobody waits for any more goes on: it is another's too. */
+async function orAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const stop = (): void => reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
