@@ -28,6 +28,11 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         "Find every mistake in workflow files; nothing is run",
         async () => (await import("./lint.ts")).addLint,
       ],
+      [
+        "inspect",
+        "Show what a module could do, and what a workflow lets it do",
+        async () => (await import("./inspect.ts")).addInspect,
+      ],
       ["list", "List runs, the newest first", async () => (await import("./list.ts")).addList],
       [
         "get",

@@ -151,7 +151,7 @@ export class Guest {
       wasi_snapshot_preview1: wasi.imports,
       ...(this.#place.http ? { atalanta_http: this.#http(this.#place.http, wasi.ended) } : {}),
     };
-    checkImports(this.#module, offered);
+    checkImports(WebAssembly.Module.imports(this.#module), offered);
     const instance = new WebAssembly.Instance(this.#module, offered);
     if (instance.exports["memory"] instanceof WebAssembly.Memory) {
       this.#memory = instance.exports["memory"];
@@ -285,7 +285,7 @@ export function usedUp(limits: Limits): Failure {
 
 const exitedWell = { kind: "exited", exitCode: 0 } as const;
 
-function noEntry(reactor: boolean, present: boolean): Failure {
+export function noEntry(reactor: boolean, present: boolean): Failure {
   const what = reactor
     ? 'The module is a reactor: it exports "_initialize" and no "_start"'
     : present
@@ -304,13 +304,21 @@ function otherSignature(cause: TypeError): Failure {
   );
 }
 
-function checkImports(module: WebAssembly.Module, offered: Readonly<Record<string, object>>): void {
-  const missing = WebAssembly.Module.imports(module).find(
-    (wanted) =>
-      wanted.kind !== "function" ||
-      !Object.hasOwn(offered, wanted.module) ||
-      !Object.hasOwn(offered[wanted.module] ?? {}, wanted.name),
+type Import = ReturnType<typeof WebAssembly.Module.imports>[number];
+type Offered = Readonly<Record<string, object>>;
+
+/** Whether a sandbox offers what a module imports. */
+export function isOffered({ module, name, kind }: Import, offered: Offered): boolean {
+  return (
+    kind === "function" &&
+    Object.hasOwn(offered, module) &&
+    Object.hasOwn(offered[module] ?? {}, name)
   );
+}
+
+/** Throws for the first import that no sandbox offers. */
+export function checkImports(imports: readonly Import[], offered: Offered): void {
+  const missing = imports.find((wanted) => !isOffered(wanted, offered));
   if (!missing) return;
   throw new Failure(
     "module-import",

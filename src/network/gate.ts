@@ -162,7 +162,8 @@ class StepPassage implements Passage {
     let target = first;
     let body = request.body;
     let headers = checkRequest(request.headers, body, target);
-    for (let left = Math.min(request.redirects, mostRedirects); ; left--) {
+    const most = Math.min(request.redirects, mostRedirects);
+    for (let left = most; ; left--) {
       const response = await this.#hop(target, headers, body, signal);
       const location = response.headers.find(([name]) => name === "location")?.[1];
       const redirect = [301, 302, 303, 307, 308].includes(response.status);
@@ -170,10 +171,7 @@ class StepPassage implements Passage {
         return { response, at: target };
       response.message.destroy();
       if (left === 0)
-        throw new Failure(
-          "network-failed",
-          `${shown(first)} redirects more than ${request.redirects} times`,
-        );
+        throw new Failure("network-failed", `${shown(first)} redirects more than ${most} times`);
       const next = this.#redirected(target, response.status, location);
       if (next.method !== target.method) {
         body = new Uint8Array(0);

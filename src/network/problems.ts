@@ -12,7 +12,7 @@ export function toNetworkFailure(thrown: unknown, target: Target): Failure {
   const reason =
     words.get(code) ??
     (code.startsWith("HPE_") ? `it does not speak HTTP/1.1: ${message}` : undefined) ??
-    (/CERT|SELF_SIGNED|TLS|SSL|EPROTO/.test(code)
+    (/CERT|SELF_SIGNED|UNABLE_TO|TLS|SSL|EPROTO/.test(code)
       ? `its certificate or its TLS is not accepted (${code})`
       : code || message);
   const untrusted = /SELF_SIGNED|UNABLE_TO/.test(code);

@@ -5,6 +5,7 @@ export const errno = {
   success: 0,
   acces: 2,
   badf: 8,
+  busy: 10,
   exist: 20,
   fault: 21,
   fbig: 22,

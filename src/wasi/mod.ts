@@ -1,4 +1,5 @@
 /** What a guest sees: its file system, clocks, randomness and standard streams. */
+export { capabilitiesMissing, capabilitiesOf, type FoundCapability } from "./capabilities.ts";
 export { Collector } from "./collect.ts";
 export { http } from "./http.ts";
 export type { HttpAnswer, HttpAsk, HttpRefusal, HttpRequest, HttpResponse } from "./http.ts";

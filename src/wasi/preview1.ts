@@ -1,6 +1,8 @@
 import { dataCalls } from "./calls/data.ts";
 import { descriptorCalls } from "./calls/descriptor.ts";
 import { directoryCalls } from "./calls/directory.ts";
+import { nameCalls } from "./calls/names.ts";
+import { openCalls } from "./calls/open.ts";
 import { pathCalls } from "./calls/path.ts";
 import { pollCall } from "./calls/poll.ts";
 import { processCalls } from "./calls/process.ts";
@@ -50,7 +52,9 @@ export function preview1(world: World): {
     descriptorCalls,
     dataCalls,
     directoryCalls,
+    openCalls,
     pathCalls,
+    nameCalls,
     socketCalls,
   ]) {
     for (const [name, call] of Object.entries(group(sandbox))) {

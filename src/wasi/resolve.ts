@@ -8,6 +8,8 @@ const linkDepth = 40;
 interface ResolveOptions {
   /** Whether a link at the end of the path is followed. */
   readonly follow: boolean;
+  /** Whether one with `/` after it is, whatever `follow` says; by default it is. */
+  readonly followSlash?: boolean;
   readonly limits?: Pick<Limits, "pathBytes" | "pathDepth">;
 }
 
@@ -16,8 +18,10 @@ export interface Resolved {
   /** Last part of the path; `.` when the path names the directory it started from. */
   readonly name: string;
   readonly node: Node | undefined;
-  /** The path ended in `/`, so it must be a directory. */
+  /** The path ended in `/`, or in `.` or `..`, so it must be a directory. */
   readonly directory: boolean;
+  /** The path ended in `.` or `..`, which are nobody's names to change. */
+  readonly dots: boolean;
 }
 
 /**
@@ -27,18 +31,21 @@ export interface Resolved {
 export function resolvePath(
   base: DirectoryNode,
   path: string,
-  { follow, limits = defaultLimits }: ResolveOptions,
+  { follow, followSlash = true, limits = defaultLimits }: ResolveOptions,
 ): Resolved {
   if (path === "") throw new Errno("noent");
   if (path.startsWith("/")) throw new Errno("perm");
   if (Buffer.byteLength(path) > limits.pathBytes) throw new Errno("nametoolong", "pathLength");
   if (path.includes("\0")) throw new Errno("inval");
-  const directory = /(^|\/)\.?\/*$/.test(path) || path.endsWith("/..") || path === "..";
+  const dots = /(^|\/)\.\.?\/*$/.test(path);
+  const directory = dots || path.endsWith("/");
   const todo = path
     .split("/")
     .filter((part) => part !== "")
     .toReversed();
-  if (todo.length > limits.pathDepth) throw new Errno("nametoolong", "pathDepth");
+  const deep = todo.reduce((count, part) => count + (part === "." ? 0 : 1), 0);
+  if (deep > limits.pathDepth) throw new Errno("nametoolong", "pathDepth");
+  const followLast = directory ? followSlash : follow;
   const trail: DirectoryNode[] = [base];
   let links = 0;
   for (;;) {
@@ -46,9 +53,9 @@ export function resolvePath(
     const part = todo.pop();
     if (part === undefined) {
       const above = trail.at(-2);
-      if (above === undefined) return { parent: base, name: ".", node: base, directory };
+      if (above === undefined) return { parent: base, name: ".", node: base, directory, dots };
       const name = [...above.children].find(([, node]) => node === at)?.[0] ?? ".";
-      return { parent: above, name, node: at, directory };
+      return { parent: above, name, node: at, directory, dots };
     }
     if (part === ".") continue;
     if (part === "..") {
@@ -59,7 +66,7 @@ export function resolvePath(
     if (Buffer.byteLength(part) > 255) throw new Errno("nametoolong");
     const node = at.children.get(part);
     const last = todo.length === 0;
-    if (node?.kind === "symlink" && (!last || follow || directory)) {
+    if (node?.kind === "symlink" && (!last || followLast)) {
       if (++links > linkDepth) throw new Errno("loop");
       if (node.target.startsWith("/")) throw new Errno("perm");
       todo.push(
@@ -70,7 +77,7 @@ export function resolvePath(
       );
       continue;
     }
-    if (last) return { parent: at, name: part, node, directory };
+    if (last) return { parent: at, name: part, node, directory, dots };
     if (node === undefined) throw new Errno("noent");
     if (node.kind !== "directory") throw new Errno("notdir");
     trail.push(node);

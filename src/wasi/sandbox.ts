@@ -11,6 +11,8 @@ export interface World {
   readonly tree: Tree;
   readonly preopens: readonly string[];
   readonly limits: Limits;
+  /** Processor time that the guest has used, for the clocks that count it; absent: it has none. */
+  readonly cpuTimeNs?: () => bigint;
   /** Told of each ceiling that the guest got an error for. */
   readonly reached?: (limit: LimitKey) => void;
   /** Receives what the guest writes to its standard streams, still in the guest's memory; may throw to stop the guest. */

@@ -1,23 +1,32 @@
 import type { Limits } from "../limits/mod.ts";
 import { Errno } from "./errno.ts";
+import { directoryRights, outputRights, stdinRights, type Rights } from "./rights.ts";
 import type { DirectoryNode, FileNode, Node, Tree } from "./tree.ts";
 
-type OpenStream =
-  | { readonly kind: "stdin"; position: number }
-  | { readonly kind: "stdout" | "stderr" };
+interface Open {
+  rights: Rights;
+}
 
-export interface OpenDirectory {
+interface OpenStream extends Open {
+  readonly kind: "stdin" | "stdout" | "stderr";
+  /** Of stdin alone. */
+  position: number;
+}
+
+export interface OpenDirectory extends Open {
   readonly kind: "directory";
   readonly node: DirectoryNode;
   readonly preopen?: string;
-  listing?: readonly (readonly [string, Node])[];
+  /** The names to read, since reading began. */
+  names?: readonly string[];
 }
 
-export interface OpenFile {
+export interface OpenFile extends Open {
   readonly kind: "file";
   readonly node: FileNode;
   position: number;
   flags: number;
+  /** How it was opened: what it may less is in its rights. */
   readonly write: boolean;
   readonly read: boolean;
 }
@@ -30,9 +39,9 @@ const listedEntries = 1_000_000;
 /** The open descriptors of one guest. */
 export class Table {
   readonly #open: Map<number, Descriptor> = new Map<number, Descriptor>([
-    [0, { kind: "stdin", position: 0 }],
-    [1, { kind: "stdout" }],
-    [2, { kind: "stderr" }],
+    [0, { kind: "stdin", position: 0, rights: stdinRights }],
+    [1, { kind: "stdout", position: 0, rights: outputRights }],
+    [2, { kind: "stderr", position: 0, rights: outputRights }],
   ]);
   readonly #tree: Tree;
   readonly #limits: Pick<Limits, "descriptors">;
@@ -44,7 +53,12 @@ export class Table {
 
   /** Hands a directory over under the next number. */
   preopen(node: DirectoryNode, path: string): void {
-    this.#open.set(this.#open.size, { kind: "directory", node, preopen: path });
+    this.#open.set(this.#open.size, {
+      kind: "directory",
+      node,
+      preopen: path,
+      rights: directoryRights,
+    });
   }
 
   get(fd: number): Descriptor | undefined {
@@ -57,15 +71,19 @@ export class Table {
     return found;
   }
 
-  file(fd: number): OpenFile {
+  /** An open file that may do what is asked. */
+  file(fd: number, needed: number): OpenFile {
     const found = this.find(fd);
-    if (found.kind === "file") return found;
-    throw new Errno(found.kind === "directory" ? "isdir" : "spipe");
+    if (found.kind !== "file") throw new Errno("badf");
+    demand(found, needed);
+    return found;
   }
 
-  directory(fd: number): OpenDirectory {
+  /** An open directory that may do what is asked. */
+  directory(fd: number, needed: number): OpenDirectory {
     const found = this.find(fd);
-    if (found.kind !== "directory") throw new Errno("notdir");
+    if (found.kind !== "directory") throw new Errno("badf");
+    demand(found, needed);
     return found;
   }
 
@@ -113,8 +131,13 @@ export class Table {
   mayList(asked: OpenDirectory): boolean {
     let held = 0;
     for (const open of this.#open.values()) {
-      if (open.kind === "directory" && open !== asked) held += open.listing?.length ?? 0;
+      if (open.kind === "directory" && open !== asked) held += open.names?.length ?? 0;
     }
     return held === 0 || held + asked.node.children.size <= listedEntries;
   }
+}
+
+/** Throws when the descriptor has lost a right that is needed. */
+export function demand({ rights }: Descriptor, needed: number): void {
+  if ((rights.base & needed) !== needed) throw new Errno("notcapable");
 }

@@ -7,13 +7,23 @@ import type { HostBytes, Mount, TreeEntry } from "./mod.ts";
 /** What a tree may hold, counted over everything that the guest writes. */
 export type TreeLimits = Pick<Limits, "filesBytes" | "fileBytes" | "fileCount" | "pathDepth">;
 
+/** Milliseconds as the host's clock has them, or the nanoseconds that a guest set. */
+export type Time = number | bigint;
+
+/** Notes that the content changed now. */
+export function touch(node: Node): void {
+  node.modified = node.changed = Date.now();
+}
+
 export class FileNode {
   readonly kind = "file";
   readonly id: number;
   mode: number;
   readOnly = false;
   links = 1;
-  timeMs: number = Date.now();
+  accessed: Time = Date.now();
+  modified: Time = this.accessed;
+  changed: Time = this.accessed;
   content: Content;
   constructor(id: number, mode: number, content: Content) {
     this.id = id;
@@ -31,7 +41,9 @@ export class DirectoryNode {
   mode = 0o755;
   readOnly = false;
   links = 1;
-  timeMs: number = Date.now();
+  accessed: Time = Date.now();
+  modified: Time = this.accessed;
+  changed: Time = this.accessed;
   /** Guest names are keys of this map and nothing else; insertion order is the reading order. */
   readonly children: Map<string, Node> = new Map<string, Node>();
   parent: DirectoryNode;
@@ -50,7 +62,9 @@ export class LinkNode {
   readonly target: string;
   readOnly = false;
   links = 1;
-  timeMs: number = Date.now();
+  accessed: Time = Date.now();
+  modified: Time = this.accessed;
+  changed: Time = this.accessed;
   constructor(id: number, target: string) {
     this.id = id;
     this.target = target;
@@ -196,7 +210,7 @@ export class Tree {
   #created<Kind extends Node>(parent: DirectoryNode, name: string, node: Kind): Kind {
     if (this.fileCount >= this.#limits.fileCount) throw new Errno("nospc", "fileCount");
     parent.children.set(name, node);
-    parent.timeMs = Date.now();
+    touch(parent);
     this.fileCount++;
     return node;
   }
@@ -222,7 +236,11 @@ export class Tree {
     }
     const offset = content.kind === "slice" ? content.offset : 0;
     const descriptor = this.#open(content.path, content.kind === "slice" ? "r" : "r+");
-    return readSync(descriptor, into, start, count, offset + position);
+    const got = readSync(descriptor, into, start, count, offset + position);
+    if (content.kind === "slice") return got;
+    // A spill file ends where something was written last, and the guest's may be longer.
+    into.fill(0, start + got, start + count);
+    return count;
   }
 
   /**
@@ -237,7 +255,7 @@ export class Tree {
     else if (content.kind === "spill") {
       writeAll(this.#open(content.path, "r+"), position, from, start, length);
     }
-    file.timeMs = Date.now();
+    touch(file);
     this.bytesWritten += length;
   }
 

@@ -1,3 +1,4 @@
+import { readClock } from "./clock.ts";
 import { Errno, errno } from "./errno.ts";
 
 /** What a guest waits for in one `poll_oneoff`. */
@@ -9,14 +10,16 @@ interface Event {
   readonly userdata: bigint;
   readonly kind: Subscription["kind"];
   readonly error: number;
-  /** Bytes that can be read at once. */
+  /** Bytes that can be read or written at once. */
   readonly count: number;
+  /** Nothing will ever come there any more. */
+  readonly hangup: boolean;
 }
 
 const numbers = { clock: 0, read: 1, write: 2 } as const;
 
 /** Reads subscriptions of 48 bytes each; deadlines become times from now. */
-export function readSubscriptions(view: DataView, clock: (id: number) => bigint): Subscription[] {
+export function readSubscriptions(view: DataView): Subscription[] {
   return Array.from({ length: view.byteLength / 48 }, (_, index): Subscription => {
     const at = index * 48;
     const userdata = view.getBigUint64(at, true);
@@ -25,9 +28,13 @@ export function readSubscriptions(view: DataView, clock: (id: number) => bigint)
       return { kind: tag === 1 ? "read" : "write", userdata, fd: view.getUint32(at + 16, true) };
     }
     if (tag !== 0) throw new Errno("inval");
-    const now = clock(view.getUint32(at + 16, true));
+    const id = view.getUint32(at + 16, true);
     const timeout = view.getBigUint64(at + 24, true);
-    const absolute = (view.getUint16(at + 40, true) & 1) !== 0;
+    const flags = view.getUint16(at + 40, true);
+    // Nobody can say when a guest will have used so much of the processor.
+    if (id > 1 || (flags & ~1) !== 0) throw new Errno("inval");
+    const absolute = flags === 1;
+    const now = absolute ? readClock(id, {}) : 0n;
     return { kind: "clock", userdata, waitNs: absolute ? timeout - now : timeout };
   });
 }
@@ -40,22 +47,19 @@ export interface Poll {
   readonly leftNs: () => bigint;
 }
 
-/**
- * Looks what is due. Files and standard streams always are: none of ours ever blocks. `readable` says how many bytes a
- * descriptor has left, or undefined when it is not open.
- */
+/** What a descriptor is good for at this moment. */
+export type Readiness = Pick<Event, "error" | "count" | "hangup">;
+
+/** Looks what is due. Files and standard streams always are: none of ours ever blocks. */
 export function beginPoll(
   subscriptions: readonly Subscription[],
-  readable: (fd: number) => number | undefined,
+  readiness: (kind: "read" | "write", fd: number) => Readiness,
 ): Poll {
   const start = process.hrtime.bigint();
   const ready: Event[] = [];
   for (const { userdata, ...wanted } of subscriptions) {
     if (wanted.kind === "clock") continue;
-    const count = readable(wanted.fd);
-    const error = count === undefined ? errno.badf : errno.success;
-    const bytes = wanted.kind === "read" ? (count ?? 0) : 0;
-    ready.push({ userdata, kind: wanted.kind, error, count: bytes });
+    ready.push({ userdata, kind: wanted.kind, ...readiness(wanted.kind, wanted.fd) });
   }
   const clocks = subscriptions.filter((wanted) => wanted.kind === "clock");
   const waits = clocks.map(({ waitNs }) => waitNs);
@@ -73,6 +77,7 @@ export function beginPoll(
           kind: "clock",
           error: errno.success,
           count: 0,
+          hangup: false,
         })),
       ];
     },
@@ -85,6 +90,7 @@ export function writeEvent(view: DataView, event: Event): void {
   view.setUint16(8, event.error, true);
   view.setUint8(10, numbers[event.kind]);
   view.setBigUint64(16, BigInt(event.count), true);
+  view.setUint16(24, event.hangup ? 1 : 0, true);
 }
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4));

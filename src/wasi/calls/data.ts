@@ -1,26 +1,51 @@
 import { Errno } from "../errno.ts";
-import { fileOffset } from "../offset.ts";
 import type { Vector } from "../memory.ts";
+import { fileOffset, largestFile, readOffset } from "../offset.ts";
+import { right } from "../rights.ts";
 import type { Calls, Sandbox } from "../sandbox.ts";
-import type { FileNode } from "../tree.ts";
+import { demand, type OpenFile } from "../table.ts";
 
 const append = 1;
 
 /** Reading, writing and the place where that happens. */
 export function dataCalls({ memory, table, world }: Sandbox): Calls {
   const { tree } = world;
-  const read = (node: FileNode, vectors: readonly Vector[], position: number): number => {
+  const readable = (file: OpenFile, needed: number): OpenFile => {
+    if (!file.read) throw new Errno("badf");
+    demand(file, needed);
+    return file;
+  };
+  const writable = (file: OpenFile, needed: number): OpenFile => {
+    if (!file.write) throw new Errno("badf");
+    demand(file, needed);
+    return file;
+  };
+  /** An open file for a call that has a place of its own: a stream that goes the same way has none. */
+  const placed = (fd: number, way: "stdin" | "output"): OpenFile => {
+    const found = table.find(fd);
+    if (found.kind === "file") return found;
+    const stream = found.kind === "directory" ? undefined : found.kind;
+    throw new Errno(stream && (stream === "stdin") === (way === "stdin") ? "spipe" : "badf");
+  };
+  const seekable = (fd: number): OpenFile => {
+    const found = table.find(fd);
+    if (found.kind === "file") return found;
+    throw new Errno(found.kind === "directory" ? "badf" : "spipe");
+  };
+  const read = ({ node }: OpenFile, vectors: readonly Vector[], position: number): number => {
     let done = 0;
     for (const { start, length } of vectors) {
       done += tree.read(node, position + done, memory.bytes, start, length);
     }
     return done;
   };
-  const write = (node: FileNode, vectors: readonly Vector[], position: number): number => {
+  const write = ({ node }: OpenFile, vectors: readonly Vector[], position: number): number => {
     let done = 0;
-    if (node.readOnly) throw new Errno("rofs");
     for (const { start, length } of vectors) {
+      // Nothing at all may be written anywhere, and makes no file longer.
+      if (length === 0) continue;
       try {
+        if (position + done + length > largestFile) throw new Errno("fbig");
         tree.write(node, position + done, memory.bytes, start, length);
       } catch (thrown) {
         // As on any system, what went in counts, and the next call meets the ceiling.
@@ -33,18 +58,16 @@ export function dataCalls({ memory, table, world }: Sandbox): Calls {
   };
   return {
     fd_pread(fd: number, pointer: number, count: number, position: bigint, done: number) {
-      const open = table.file(fd);
-      if (!open.read) throw new Errno("badf");
+      const file = readable(placed(fd, "stdin"), right.read | right.seek);
       memory.at(done, 4);
       const vectors = memory.vectors(pointer, count);
-      memory.put32(done, read(open.node, vectors, fileOffset(position)));
+      memory.put32(done, read(file, vectors, readOffset(position)));
     },
     fd_pwrite(fd: number, pointer: number, count: number, position: bigint, done: number) {
-      const open = table.file(fd);
-      if (!open.write) throw new Errno("badf");
+      const file = writable(placed(fd, "output"), right.write | right.seek);
       memory.at(done, 4);
       const vectors = memory.vectors(pointer, count);
-      memory.put32(done, write(open.node, vectors, fileOffset(position)));
+      memory.put32(done, write(file, vectors, fileOffset(position, "fbig")));
     },
     fd_read(fd: number, pointer: number, count: number, done: number) {
       const found = table.find(fd);
@@ -52,17 +75,17 @@ export function dataCalls({ memory, table, world }: Sandbox): Calls {
       const vectors = memory.vectors(pointer, count);
       let got = 0;
       if (found.kind === "file") {
-        if (!found.read) throw new Errno("badf");
-        got = read(found.node, vectors, found.position);
+        got = read(readable(found, right.read), vectors, found.position);
         found.position += got;
       } else if (found.kind === "stdin") {
+        demand(found, right.read);
         for (const { start, length } of vectors) {
           const part = world.stdin.subarray(found.position, found.position + length);
           memory.bytes.set(part, start);
           found.position += part.length;
           got += part.length;
         }
-      } else throw new Errno(found.kind === "directory" ? "isdir" : "badf");
+      } else throw new Errno("badf");
       memory.put32(done, got);
     },
     fd_write(fd: number, pointer: number, count: number, done: number) {
@@ -71,11 +94,12 @@ export function dataCalls({ memory, table, world }: Sandbox): Calls {
       const vectors = memory.vectors(pointer, count);
       let put = 0;
       if (found.kind === "file") {
-        if (!found.write) throw new Errno("badf");
+        writable(found, right.write);
         if (found.flags & append) found.position = found.node.size;
-        put = write(found.node, vectors, found.position);
+        put = write(found, vectors, found.position);
         found.position += put;
       } else if (found.kind === "stdout" || found.kind === "stderr") {
+        demand(found, right.write);
         for (const { start, length } of vectors) {
           if (length > 0) world.output(found.kind, memory.bytes.subarray(start, start + length));
           put += length;
@@ -84,15 +108,20 @@ export function dataCalls({ memory, table, world }: Sandbox): Calls {
       memory.put32(done, put);
     },
     fd_seek(fd: number, delta: bigint, whence: number, pointer: number) {
-      const open = table.file(fd);
+      const file = seekable(fd);
+      // To ask where one is takes only the right to tell.
+      demand(file, delta === 0n && whence === 1 ? right.tell : right.seek);
       memory.at(pointer, 8);
-      const bases = [0n, BigInt(open.position), BigInt(open.node.size)];
+      const bases = [0n, BigInt(file.position), BigInt(file.node.size)];
       const base = bases[whence];
       if (base === undefined) throw new Errno("inval");
-      open.position = fileOffset(base + delta);
-      memory.put64(pointer, BigInt(open.position));
+      file.position = fileOffset(base + delta);
+      memory.put64(pointer, BigInt(file.position));
     },
-    fd_tell: (fd: number, pointer: number) =>
-      memory.put64(pointer, BigInt(table.file(fd).position)),
+    fd_tell(fd: number, pointer: number) {
+      const file = seekable(fd);
+      demand(file, right.tell);
+      memory.put64(pointer, BigInt(file.position));
+    },
   };
 }

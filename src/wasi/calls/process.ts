@@ -4,6 +4,8 @@ import { limitFailure } from "../../limits/mod.ts";
 import { Errno } from "../errno.ts";
 import type { Calls, Sandbox } from "../sandbox.ts";
 
+const lastSignal = 30;
+
 /** Arguments, environment, clocks, randomness, signals. `proc_exit` and `poll_oneoff` are the wrapping's own. */
 export function processCalls({ world, memory }: Sandbox): Calls {
   const args = world.arguments.map((text) => Buffer.from(`${text}\0`));
@@ -32,11 +34,11 @@ export function processCalls({ world, memory }: Sandbox): Calls {
     environ_get: (pointer: number, buffer: number) => list(pointer, buffer, environment),
     environ_sizes_get: (count: number, size: number) => sizes(count, size, environment),
     clock_res_get(id: number, pointer: number) {
-      readClock(id);
+      readClock(id, world);
       memory.put64(pointer, id === 0 ? 1000n : 1n);
     },
     clock_time_get(id: number, _precision: bigint, pointer: number) {
-      memory.put64(pointer, readClock(id));
+      memory.put64(pointer, readClock(id, world));
     },
     random_get(pointer: number, length: number) {
       const bytes = memory.slice(pointer, length);
@@ -48,7 +50,8 @@ export function processCalls({ world, memory }: Sandbox): Calls {
       }
       randomFillSync(bytes);
     },
-    proc_raise() {
+    proc_raise(signal: number) {
+      if (signal >>> 0 > lastSignal) throw new Errno("inval");
       throw new Errno("notsup");
     },
     sched_yield() {},

@@ -1,0 +1,161 @@
+import { open } from "node:fs/promises";
+import type { Command } from "commander";
+import { createEngine, describe, type Description, type Engine } from "../engine/mod.ts";
+import { Failure } from "../errors/mod.ts";
+import { readConfiguration } from "./configuration.ts";
+import { compareModules, compareSteps, type Difference } from "./inspect-diff.ts";
+import { inspectSteps, type InspectedStep } from "./inspect-steps.ts";
+import { differenceLines, moduleLines, stepLines } from "./inspect-text.ts";
+import { interrupted } from "./interrupt.ts";
+import { collect, pair } from "./options.ts";
+import { readWorkflow } from "./read.ts";
+import { paintFor } from "./style.ts";
+
+interface Options {
+  readonly diff: readonly string[];
+  readonly image: readonly string[];
+  readonly workflow?: string;
+  readonly json?: boolean;
+}
+
+/** `atalanta inspect MODULE|FILE…` */
+export function addInspect(program: Command): void {
+  program
+    .command("inspect")
+    .description("Show what a module could do, and what a workflow lets it do; nothing is run")
+    .argument("<file...>", "a .wasm module, or a workflow and files with what it refers to")
+    .option(
+      "--diff <old>",
+      "say what the file can do more and less than this older one (repeatable, for several files)",
+      collect,
+      [],
+    )
+    .option("--image <reference=file>", "module file of an image (repeatable)", collect, [])
+    .option("--workflow <name>", "which workflow or template, when the files hold several")
+    .option("--json", "one line of JSON")
+    .addHelpText(
+      "after",
+      `
+An import is a possibility: what a module really may do is what it could do and what the workflow grants.
+
+Examples:
+  atalanta inspect test/guests/hello/hello.wasm
+  atalanta inspect examples/words/workflow.yaml
+  atalanta inspect test/guests/hello/hello.wasm --diff test/guests/probe/probe.wasm
+  atalanta inspect examples/words/workflow.yaml --json
+
+Exit codes: 0 all of it runs here, and with --diff nothing more than before; 1 something is refused or missing,
+or can do more than before; 2 wrong input.`,
+    )
+    .action(async (files: readonly string[], options: Options) => {
+      const json = options.json ?? false;
+      await using engine = createEngine({ threads: 1 });
+      const now = await look(files, { ...options, json, engine });
+      if (!now) return;
+      const before =
+        options.diff.length === 0
+          ? undefined
+          : await look(options.diff, { ...options, json, engine });
+      if (options.diff.length > 0 && !before) return;
+      const differences = before && compare(now, before);
+      print(now, differences, json);
+      if (refused(now) || differences?.some(({ more }) => more.length > 0)) process.exitCode = 1;
+    });
+}
+
+type Look =
+  | { readonly kind: "module"; readonly module: Description }
+  | { readonly kind: "workflow"; readonly steps: readonly InspectedStep[] };
+
+/** Nothing when the files are wrong, which has been said then. */
+async function look(
+  files: readonly string[],
+  given: Pick<Options, "image" | "workflow"> & { readonly json: boolean; readonly engine: Engine },
+): Promise<Look | undefined> {
+  const { engine, json, workflow } = given;
+  const [first = "", ...more] = files;
+  if (await isModule(first)) {
+    if (more.length > 0) {
+      throw new Failure("invalid-argument", `"${first}" is a module; one is looked at at a time`, {
+        hint: "Give one module, or the files of one workflow.",
+      });
+    }
+    return { kind: "module", module: await describe(first, engine, { signal: interrupted }) };
+  }
+  const name = workflow === undefined ? {} : { name: workflow };
+  const bundle = await readWorkflow(files, { json, ...name });
+  if (!bundle) return undefined;
+  const { images } = await readConfiguration(bundle.folder);
+  const named = given.image.map((text) => pair("--image", text));
+  const steps = await inspectSteps({
+    bundle,
+    engine,
+    images: new Map([...images, ...named]),
+    signal: interrupted,
+  });
+  return { kind: "workflow", steps };
+}
+
+/** A name that says so is enough: a damaged module is told about, and not read as YAML. */
+async function isModule(path: string): Promise<boolean> {
+  if (path.endsWith(".wasm")) return true;
+  if (path === "-") return false;
+  let file;
+  try {
+    file = await open(path);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
+    return bytesRead === 4 && buffer.toString("latin1") === "\0asm";
+  } catch {
+    // Who reads it as a workflow says why it cannot be read.
+    return false;
+  } finally {
+    await file?.close();
+  }
+}
+
+function compare(now: Look, before: Look): readonly Difference[] {
+  if (now.kind === "module" && before.kind === "module") {
+    const found = compareModules(now.module, before.module);
+    return found.more.length + found.less.length + found.changed.length > 0 ? [found] : [];
+  }
+  if (now.kind === "workflow" && before.kind === "workflow") {
+    return compareSteps(now.steps, before.steps);
+  }
+  throw new Failure("invalid-argument", `A ${now.kind} cannot be compared with a ${before.kind}`, {
+    hint: "Give two modules, or two workflows.",
+  });
+}
+
+function refused(look: Look): boolean {
+  if (look.kind === "module") return look.module.refusal !== undefined;
+  return look.steps.some(({ missing, module }) => missing ?? module?.refusal);
+}
+
+function print(now: Look, differences: readonly Difference[] | undefined, json: boolean): void {
+  if (json) {
+    const said = { ...now, ...(differences ? { differences } : {}) };
+    process.stdout.write(`${JSON.stringify(said)}\n`);
+    return;
+  }
+  const paint = paintFor(process.stdout);
+  const lines = differences
+    ? [...differenceLines(differences, paint), ...refusals(now)]
+    : now.kind === "module"
+      ? moduleLines(now.module, paint)
+      : now.steps.flatMap((step, at) => [...(at > 0 ? [""] : []), ...stepLines(step, paint)]);
+  process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+/** What does not run here is said beside a difference, too: it is why the exit code is 1. */
+function refusals(now: Look): string[] {
+  const modules =
+    now.kind === "module"
+      ? [{ name: now.module.name, failure: now.module.refusal }]
+      : now.steps.map(({ template, missing, module }) => ({
+          name: template,
+          failure: missing ?? module?.refusal,
+        }));
+  return modules.flatMap(({ name, failure }) =>
+    failure ? [`${name} does not run here: ${failure.message}`] : [],
+  );
+}
