@@ -139,7 +139,13 @@ function offered(): Readonly<Record<string, object>> {
     limits: defaultLimits,
     output: () => undefined,
   });
-  const atalantaHttp = http({ memory: () => undefined, ended, ask: undefined, close: () => {} });
+  const atalantaHttp = http({
+    memory: () => undefined,
+    ended,
+    ask: undefined,
+    close: () => {},
+    limits: defaultLimits,
+  });
   return { wasi_snapshot_preview1: imports, atalanta_http: atalantaHttp };
 }
 

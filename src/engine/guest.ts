@@ -186,6 +186,7 @@ export class Guest {
           return ask(asked);
         }),
       close,
+      limits: this.#request.limits,
     });
   }
 

@@ -95,7 +95,16 @@ if (port) {
       if (!kept) return;
       kept.wake = resolve;
       kept.cpuMs = cpuMs();
-      send({ type: "parked", id, until, heldBytes: kept.guest.heldBytes, cpuMs: kept.cpuMs });
+      const message: FromWorker = {
+        type: "parked",
+        id,
+        until,
+        heldBytes: kept.guest.heldBytes,
+        cpuMs: kept.cpuMs,
+      };
+      const body = until.kind === "answer" && until.ask.kind === "send" && until.ask.request.body;
+      // It was copied out of the guest's memory, and goes over without another copy.
+      port.postMessage(message, body && body.buffer instanceof ArrayBuffer ? [body.buffer] : []);
     });
 
   const sleep = async (id: number, ms: number): Promise<void> => {

@@ -1,3 +1,4 @@
+import { limitFailure, type Limits } from "../limits/mod.ts";
 import { errno } from "./errno.ts";
 
 /** A request as the guest made it. Names and values of headers hold one byte in each character. */
@@ -50,9 +51,10 @@ export interface HttpWorld {
   readonly memory: () => WebAssembly.Memory | undefined;
   /** What ended the guest already; it gets no further call. */
   readonly ended: () => { readonly thrown: unknown } | undefined;
-  /** Parks the guest until the answer is there; undefined where it cannot be parked. Absent: HTTP is not allowed. */
-  readonly ask: ((ask: HttpAsk) => Promise<HttpAnswer> | undefined) | undefined;
+  /** Parks the guest until the answer is there; absent: HTTP is not allowed. */
+  readonly ask: ((ask: HttpAsk) => Promise<HttpAnswer>) | undefined;
   readonly close: (handle: number) => void;
+  readonly limits: Limits;
 }
 
 interface Response {
@@ -137,9 +139,7 @@ export function http(world: HttpWorld): Record<string, WebAssembly.ImportValue> 
         errno.acces,
         "no host is allowed; a step lists them under permissions.http.allowedHosts",
       );
-    const answer = world.ask(asked);
-    if (!answer) throw new Refused(errno.notsup, "HTTP is not possible in a start function");
-    return answer;
+    return world.ask(asked);
   };
   const answered = (answer: HttpAnswer): Exclude<HttpAnswer, { readonly kind: "refused" }> => {
     if (answer.kind !== "refused") return answer;
@@ -182,13 +182,19 @@ export function http(world: HttpWorld): Record<string, WebAssembly.ImportValue> 
       out: number,
     ) => {
       slice(out, 8);
+      const sent = slice(body, bodyLength);
+      // Whoever answers counts all bytes; this one is so that a copy of more is never made.
+      if (sent.length > world.limits.httpBytes) {
+        const what = `A request's body of ${sent.length} bytes is too large`;
+        throw limitFailure("httpBytes", world.limits, what);
+      }
       const request: HttpRequest = {
         method: latin1(method, methodLength, methodBytes),
         // Percent-encoded by whoever reads it; a URL is text, so it is UTF-8.
         url: Buffer.from(latin1(url, urlLength, urlBytes), "latin1").toString(),
         headers: headerList(headers, headersCount),
         // A copy it must be: it goes to another thread.
-        body: slice(body, bodyLength).slice(),
+        body: sent.slice(),
         ...(timeoutMs === 0 ? {} : { timeoutMs: timeoutMs >>> 0 }),
         redirects: Math.min(mostRedirects, redirects >>> 0),
       };

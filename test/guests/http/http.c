@@ -8,10 +8,13 @@
 //   -b bytes          size of the buffer to read with
 //   -i 1              prints the response's headers as well
 //   -q 1              prints how many bytes the body has instead of the body
+//   -m path           writes all of the guest's memory there at the end
 //   -k count          responses to keep open, unread
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../../include/atalanta_http.h"
 
@@ -47,11 +50,23 @@ static char *expanded(const char *text) {
   return to;
 }
 
+static void write_memory(const char *path) {
+  int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  size_t end = __builtin_wasm_memory_size(0) * 65536;
+  // The compiler knows that nothing lies at 0.
+  for (size_t at = 16; at < end;) {
+    ssize_t done = write(file, (const char *)at, end - at);
+    if (done <= 0) exit(4);
+    at += (size_t)done;
+  }
+  close(file);
+}
+
 int main(int count, char **arguments) {
   if (count < 3) return 64;
   static atalanta_http_header headers[256];
   size_t header_count = 0, body_length = 0, buffer_length = 65536;
-  char *body = NULL;
+  char *body = NULL, *memory = NULL;
   unsigned redirects = 0, timeout = 0, times = 1, show = 0, quiet = 0, keep = 0;
   for (int at = 3; at + 1 < count; at += 2) {
     char *value = arguments[at + 1];
@@ -71,6 +86,7 @@ int main(int count, char **arguments) {
       case 'b': buffer_length = strtoul(value, NULL, 10); break;
       case 'i': show = 1; break;
       case 'q': quiet = 1; break;
+      case 'm': memory = value; break;
       case 'k': keep = (unsigned)strtoul(value, NULL, 10); break;
       default: return 64;
     }
@@ -111,5 +127,6 @@ int main(int count, char **arguments) {
     if (number != 0) fail("close", number);
   }
   fflush(stdout);
+  if (memory) write_memory(memory);
   return 0;
 }
