@@ -87,7 +87,13 @@ function result(work: Work): TaskResult {
       runMs: Math.random() * 10,
       artifactsMs: Math.random(),
     },
-    memoryBytes: 1_114_112,
+    usage: {
+      cpuMs: Math.random() * 10,
+      wallMs: Math.random() * 10,
+      memoryBytes: 1_114_112,
+      filesCreated: 1,
+      filesBytesWritten: 9,
+    },
   };
 }
 

@@ -181,7 +181,7 @@ const others: typeof argo = {
   Wasm: { offered: "image module command args env stdin limits permissions" },
   WasmLimits: {
     offered:
-      "time cpuTime memory tableElements output logLines files fileSize fileCount descriptors pathLength pathDepth arguments random httpRequests httpBytes",
+      "memory time cpuTime tableElements output logLines files fileSize fileCount descriptors pathLength pathDepth arguments random httpRequests httpBytes",
     refused:
       "stack sandboxes compileTime moduleSize moduleFunctions moduleLocals moduleTypes moduleImports moduleExports moduleGlobals moduleSegments",
   },

@@ -1,9 +1,13 @@
 import type { ArtifactSource } from "../task/mod.ts";
 import type { NodeOutputs, RunNode, RunState, RunSummary } from "../workflow/mod.ts";
+import { usageSum } from "./usage.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A run as Argo's Workflow object, for `-o json` and the tools that read such. */
+/**
+ * A run as Argo's Workflow object, for `-o json` and the tools that read such. Beside what Argo has, a node says its `usage` and
+ * `limitsReached`, and the status the sum of the first.
+ */
 export function workflowJson(state: RunState): Json {
   const { begin } = state;
   const { workflow } = begin.bundle;
@@ -30,6 +34,7 @@ export function workflowJson(state: RunState): Json {
       finishedAt: time(state.finishedAt),
       progress: `${state.progress.done}/${state.progress.total}`,
       outputs: outputs(state.outputs),
+      usage: usageSum(state.nodes.values()),
       nodes: Object.fromEntries([...state.nodes].map(([id, node]) => [id, nodeStatus(node)])),
     },
   };
@@ -88,6 +93,8 @@ function nodeStatus(node: RunNode): Json {
       artifacts: node.inputs.artifacts.map(artifact),
     },
     outputs: node.outputs && outputs(node.outputs),
+    usage: node.usage,
+    limitsReached: node.limitsReached,
     memoizationStatus: node.memoized === undefined ? undefined : { hit: node.memoized },
     children: node.children.length === 0 ? undefined : node.children,
   };

@@ -4,7 +4,7 @@ import type { RunState, RunWorkflowOptions } from "../workflow/mod.ts";
 import { parseTrust } from "../runner/mod.ts";
 import { finish } from "./finish.ts";
 import { interrupted } from "./interrupt.ts";
-import { collect, positive } from "./options.ts";
+import { collect, configHelp, limitHelp, positive } from "./options.ts";
 import { OutputLines } from "./output.ts";
 import { prepareFolder } from "./outputs.ts";
 import { progressFor } from "./progress.ts";
@@ -18,6 +18,7 @@ export interface RunOptions {
   readonly allowAddress: readonly string[];
   readonly config?: string;
   readonly trust?: string;
+  readonly limit: readonly string[];
   readonly outputDir?: string;
   readonly maxParallel?: number;
   readonly json?: boolean;
@@ -41,8 +42,9 @@ export function runOptions(command: Command): Command {
     .option("--image <reference=file>", "use a module file for an image (repeatable)", collect, [])
     .option("--allow-host <host>", allowHostHelp, collect, [])
     .option("--allow-address <range>", allowAddressHelp, collect, [])
-    .option("--config <file>", "your own atalanta.yaml: images, permissions, secrets")
+    .option("--config <file>", configHelp)
     .option("--trust <class>", trustHelp)
+    .option("--limit <key=value>", limitHelp, collect, [])
     .option("--output-dir <folder>", "write the workflow's output artifacts there")
     .option("--max-parallel <n>", "steps that run at once (default 8)", positive("--max-parallel"))
     .option("--log", "show what the steps print, as it comes")
@@ -75,6 +77,7 @@ export async function carryOut(
     allowAddresses: options.allowAddress,
     ...(options.trust === undefined ? {} : { trust: parseTrust(options.trust, "--trust") }),
     ...(options.config === undefined ? {} : { config: options.config }),
+    limits: options.limit,
     ...(options.maxParallel === undefined ? {} : { maxParallel: options.maxParallel }),
     ...(options.durability === undefined ? {} : { durability: options.durability }),
   });

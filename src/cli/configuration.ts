@@ -24,9 +24,9 @@ export interface ConfigurationFile {
 
 /** A configuration is written by hand. */
 const longest = 1024 * 1024;
-const knownKeys = ["images", "permissions", "secrets", "trust"];
+const knownKeys = ["images", "limits", "permissions", "secrets", "trust"];
 /** What only the operator says. A workflow's folder may be somebody else's, and what lies in it is not the operator's word. */
-const operatorKeys = ["permissions", "secrets"];
+const operatorKeys = ["limits", "permissions", "secrets"];
 
 /**
  * Reads `atalanta.yaml` in the folder of a workflow, if there is one, and before it the file that the operator named with `--config`.
@@ -41,6 +41,12 @@ export async function readConfiguration(folder: string, named?: string): Promise
     trust: strongest(beside && trust(beside), own && trust(own)),
     operator: own ? await readOperator(own) : nobody,
   };
+}
+
+/** What the file that the operator named says alone, for who looks at a workflow and does not run it. */
+export async function readOperatorFile(named: string | undefined): Promise<Operator> {
+  const own = named === undefined ? undefined : await read(named, false);
+  return own ? await readOperator(own) : nobody;
 }
 
 function checkForeign({ path, root, place }: ConfigurationFile): void {

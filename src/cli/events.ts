@@ -90,7 +90,8 @@ function nodeJson(node: RunNode): Readonly<Record<string, unknown>> {
     stack: node.stack,
     failure: node.failure,
     timings: node.timings,
-    memoryBytes: node.memoryBytes,
+    usage: node.usage,
+    limitsReached: node.limitsReached,
     memoized: node.memoized,
     waitingFor: node.waitingFor,
   };

@@ -1,12 +1,13 @@
 import { createReadStream } from "node:fs";
 import type { Command } from "commander";
 import { Failure } from "../errors/mod.ts";
-import { resolveLimits } from "../limits/mod.ts";
 import { createGate } from "../network/mod.ts";
+import { hostLimits, reachedLimit, resolveLimits, type Limits } from "../limits/mod.ts";
 import { createRunners, parseTrust } from "../runner/mod.ts";
 import { allowAddressHelp, trustHelp } from "./carry.ts";
 import { mountOf, shareFolder, writeBack } from "./folder.ts";
 import { interrupted } from "./interrupt.ts";
+import { askedLimits } from "./limits.ts";
 import { printFailure } from "./print.ts";
 import { collect } from "./options.ts";
 import { printable } from "./text.ts";
@@ -18,6 +19,7 @@ interface Options {
   readonly allowAddress: readonly string[];
   readonly trust?: string;
   readonly stdin?: string;
+  readonly limit: readonly string[];
   readonly time?: string;
   readonly memory?: string;
 }
@@ -43,6 +45,7 @@ export function addExec(program: Command): void {
     .option("--allow-address <range>", allowAddressHelp, collect, [])
     .option("--trust <class>", trustHelp)
     .option("--stdin <file>", "file to read as stdin; - for this command's own")
+    .option("--limit <key=value>", "a limit, such as cpuTime=10s (repeatable)", collect, [])
     .option("--time <duration>", "time limit, such as 30s (default 5m)")
     .option("--memory <size>", "memory limit, such as 64Mi (default 256Mi)")
     .addHelpText(
@@ -53,10 +56,7 @@ export function addExec(program: Command): void {
       await using runners = createRunners({ threads: 1, spares: 0 });
       const trust = options.trust === undefined ? "thread" : parseTrust(options.trust, "--trust");
       const engine = runners.engine({ trust, owner: "local" });
-      const limits = resolveLimits({
-        ...(options.time === undefined ? {} : { time: options.time }),
-        ...(options.memory === undefined ? {} : { memory: options.memory }),
-      });
+      const limits = limitsOfCommand(options);
       const module = await engine.load({ path }, { limits });
       const folders = options.dir.map(shareFolder);
       // Whoever runs a module by hand is both sides.
@@ -92,6 +92,12 @@ export function addExec(program: Command): void {
         // A guest that had to be stopped takes its tree with it; half a write is worse than none.
         else process.stderr.write(`warning: "${folder.host}" is as it was before\n`);
       }
+      if (result.kind !== "exited" || result.exitCode !== 0) {
+        for (const key of result.limitsReached) {
+          const { message, hint } = reachedLimit(key, limits);
+          process.stderr.write(`note: ${message}. ${hint}\n`);
+        }
+      }
       if (result.kind === "exited") process.exitCode = result.exitCode;
       else if (result.kind === "trapped") {
         process.stderr.write(`error: the guest trapped: ${printable(result.message)}\n`);
@@ -103,6 +109,16 @@ export function addExec(program: Command): void {
         process.exitCode = code === "limit-time" ? 124 : 1;
       }
     });
+}
+
+/** There is one step here, so what is asked for is its own; what only a host says is said, too. */
+function limitsOfCommand({ limit, time, memory }: Options): Limits {
+  const asked = {
+    ...askedLimits(limit),
+    ...(time === undefined ? {} : { time }),
+    ...(memory === undefined ? {} : { memory }),
+  };
+  return resolveLimits(asked, hostLimits(asked));
 }
 
 function variable(text: string): readonly [string, string] {

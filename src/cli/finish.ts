@@ -3,6 +3,7 @@ import type { RunState } from "../workflow/mod.ts";
 import { event, outputsJson } from "./events.ts";
 import { writeOutputs } from "./outputs.ts";
 import { endLines, failureLines } from "./report.ts";
+import { usageSum } from "./usage.ts";
 import { paintFor } from "./style.ts";
 
 /** Writes a run's outputs to a folder, says how it ended, and sets the exit code. */
@@ -31,6 +32,7 @@ export async function finish(
       startedAt: state.startedAt,
       finishedAt: state.finishedAt,
       progress: state.progress,
+      usage: usageSum(state.nodes.values()),
       outputs: outputsJson(state.outputs),
       files: Object.fromEntries(files),
     });

@@ -11,6 +11,7 @@ import { described } from "./report.ts";
 import { nodeSelector } from "./select.ts";
 import { paintFor, type Paint } from "./style.ts";
 import { oneLine, table } from "./text.ts";
+import { usageSum, usageText } from "./usage.ts";
 import { follow } from "./watch.ts";
 
 interface Options {
@@ -105,6 +106,8 @@ function headLines(state: RunState, live: boolean): string[] {
   if (finishedAt !== undefined) lines.push(line("Finished", stamp(finishedAt, now)));
   lines.push(line("Duration", duration((finishedAt ?? now) - startedAt)));
   lines.push(line("Progress", `${state.progress.done}/${state.progress.total}`));
+  const usage = usageSum(state.nodes.values());
+  if (usage) lines.push(line("Usage", usageText(usage)));
   const asked = begin.bundle.workflow.spec.arguments?.parameters ?? [];
   const parameters = asked.flatMap(({ name, value, default: other }) => {
     const used = begin.parameters[name] ?? value ?? other;
@@ -143,12 +146,24 @@ function treeLines(state: RunState, paint: Paint, options: Options): string[] {
         rowName(row, paint),
         node?.template ?? "",
         rowTime(row, now),
-        ...(wide ? [node ? artifactsOf(node) : "", node?.id ?? ""] : []),
+        ...(wide
+          ? [
+              node?.usage ? usageText(node.usage) : "",
+              node ? artifactsOf(node) : "",
+              node?.id ?? "",
+            ]
+          : []),
         rowMessage(row, paint),
       ],
     ];
   });
-  const head = ["STEP", "TEMPLATE", "DURATION", ...(wide ? ["ARTIFACTS", "ID"] : []), "MESSAGE"];
+  const head = [
+    "STEP",
+    "TEMPLATE",
+    "DURATION",
+    ...(wide ? ["USAGE", "ARTIFACTS", "ID"] : []),
+    "MESSAGE",
+  ];
   return table([head, ...rows]);
 }
 

@@ -1,10 +1,14 @@
 import type { Command } from "commander";
 import { checkFiles } from "../document/mod.ts";
 import { counted } from "./format.ts";
+import { readHostLimits } from "./limits.ts";
+import { collect, configHelp, limitHelp } from "./options.ts";
 import { printReading, readSources } from "./read.ts";
 
 interface Options {
   readonly json?: boolean;
+  readonly limit: readonly string[];
+  readonly config?: string;
   readonly strict?: boolean;
 }
 
@@ -15,6 +19,8 @@ export function addLint(program: Command): void {
     .description("Find every mistake in workflow files; nothing is run")
     .argument("<file...>", "workflows, and files with what they refer to; - for stdin")
     .option("--strict", "warnings are errors: keys that change nothing on one machine")
+    .option("--config <file>", configHelp)
+    .option("--limit <key=value>", limitHelp, collect, [])
     .option("--json", "problems as one line of JSON each")
     .addHelpText(
       "after",
@@ -28,7 +34,7 @@ Exit codes: 0 nothing is wrong, 2 there are mistakes.`,
     .action(async (files: readonly string[], options: Options) => {
       const { json = false, strict = false } = options;
       const sources = await readSources(files);
-      const found = checkFiles(sources);
+      const found = checkFiles(sources, { limits: await readHostLimits(options) });
       printReading(found, sources, { json, strict });
       const errors = found.problems.length + (strict ? found.warnings.length : 0);
       if (errors > 0) process.exitCode = 2;

@@ -2,24 +2,30 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { isMap, isScalar, isSeq } from "yaml";
 import { Failure } from "../errors/mod.ts";
+import { ceilings, hostLimits, type AskedHostLimits, type LimitKey } from "../limits/mod.ts";
 import type { AllowedHost, AskedHost, GateOptions, Secret } from "../network/mod.ts";
 import type { ConfigurationFile } from "./configuration.ts";
 
 /** What the operator allows to the steps of a run. */
-export type Operator = Required<Pick<GateOptions, "permissions" | "secrets" | "authorities">>;
+export interface Operator extends Required<
+  Pick<GateOptions, "permissions" | "secrets" | "authorities">
+> {
+  readonly limits: AskedHostLimits;
+}
 
 /** Where nobody says anything. */
 export const nobody: Operator = {
   permissions: { allowedHosts: [], allowedAddresses: [] },
   secrets: new Map(),
   authorities: [],
+  limits: {},
 };
 
 /** A secret's file is small; whatever else is named by mistake is not read whole. */
 const secretBytes = 64 * 1024;
 const authorityBytes = 4 * 1024 * 1024;
 
-/** Reads `permissions:` and `secrets:` of a configuration. Values of secrets are not read before a step needs them. */
+/** Reads `limits:`, `permissions:` and `secrets:` of a configuration. Values of secrets are not read before a step needs them. */
 export async function readOperator(file: ConfigurationFile): Promise<Operator> {
   const { root, path } = file;
   const reader = new Reader(file);
@@ -38,6 +44,7 @@ export async function readOperator(file: ConfigurationFile): Promise<Operator> {
       ),
     },
     secrets: secrets(reader, root.get("secrets"), path),
+    limits: limits(reader, root.get("limits")),
     authorities:
       caFile === undefined
         ? []
@@ -47,6 +54,32 @@ export async function readOperator(file: ConfigurationFile): Promise<Operator> {
             ),
           ],
   };
+}
+
+/** The highest values that a step may ask for, and what only a host says. Each is looked at here, where its place is known. */
+function limits(reader: Reader, node: unknown): AskedHostLimits {
+  const asked: Partial<Record<LimitKey, string | number>> = {};
+  for (const [key, value] of reader.mapping(node, "limits", Object.keys(ceilings))) {
+    const written: unknown = isScalar(value) ? value.value : undefined;
+    if (typeof written !== "string" && typeof written !== "number") {
+      throw reader.wrong(
+        value,
+        `limits.${key} is no value`,
+        "Write one, such as 64Mi, 30s or 1000.",
+      );
+    }
+    try {
+      hostLimits({ [key]: written });
+    } catch (thrown) {
+      if (!(thrown instanceof Failure)) throw thrown;
+      const { message, hint = "" } = thrown;
+      const named = message.startsWith("limits.") ? message : `limits.${key}: ${message}`;
+      throw reader.wrong(value, named, hint);
+    }
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the reader refused every other key
+    asked[key as LimitKey] = written;
+  }
+  return asked;
 }
 
 function secrets(reader: Reader, node: unknown, path: string): ReadonlyMap<string, Secret> {

@@ -14,6 +14,11 @@ export function pair(option: string, text: string): readonly [string, string] {
   });
 }
 
+/** Of every command that runs or checks steps. */
+export const configHelp = "your own atalanta.yaml: images, limits, permissions, secrets, trust";
+export const limitHelp =
+  "the highest value of a limit that a step may ask for, such as memory=1Gi (repeatable)";
+
 /** A whole number from 1 on. */
 export function positive(option: string): (text: string) => number {
   return (text) => {

@@ -1,6 +1,8 @@
 import { Option, type Command } from "commander";
 import { detectRuntime, hasContainers } from "./containers.ts";
 import { planOf } from "./graph.ts";
+import { readHostLimits } from "./limits.ts";
+import { collect, configHelp, limitHelp } from "./options.ts";
 import { mermaid } from "./mermaid.ts";
 import { planLines } from "./plantree.ts";
 import { readWorkflow } from "./read.ts";
@@ -9,6 +11,8 @@ import { paintFor } from "./style.ts";
 interface Options {
   readonly graph: "tree" | "mermaid" | "json";
   readonly json?: boolean;
+  readonly limit: readonly string[];
+  readonly config?: string;
 }
 
 /** `atalanta plan FILE…` */
@@ -22,6 +26,8 @@ export function addPlan(program: Command): void {
         .choices(["tree", "mermaid", "json"])
         .default("tree"),
     )
+    .option("--config <file>", configHelp)
+    .option("--limit <key=value>", limitHelp, collect, [])
     .option("--json", "the same as --graph json; errors are JSON too")
     .addHelpText(
       "after",
@@ -36,7 +42,7 @@ Exit codes: 0 done, 2 the workflow is wrong.`,
     )
     .action(async (files: readonly string[], options: Options) => {
       const json = options.json ?? false;
-      const bundle = await readWorkflow(files, { json });
+      const bundle = await readWorkflow(files, { json, limits: await readHostLimits(options) });
       if (!bundle) return;
       const plan = planOf(bundle);
       const form = json ? "json" : options.graph;

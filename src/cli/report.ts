@@ -5,6 +5,7 @@ import { bytes, counted, duration } from "./format.ts";
 import { NodeTree, type Branch } from "./nodetree.ts";
 import { mark, nodeMessage } from "./phase.ts";
 import type { Paint } from "./style.ts";
+import { usageSum, usageText } from "./usage.ts";
 import { oneLine, printable, table } from "./text.ts";
 
 /** Failed nodes that are explained one by one. */
@@ -37,6 +38,8 @@ export function endLines(
   }
   lines.push(...table(rows));
   if (leaves.length > 0) lines.push("", ...timeLines(leaves, paint));
+  const usage = usageSum(leaves);
+  if (usage) lines.push("", `${paint("dim", "used")}  ${usageText(usage)}`);
   return lines;
 }
 
@@ -109,6 +112,11 @@ export function failureLines(
         ...printable(node.stderrTail)
           .split("\n")
           .map((line) => `  | ${line}`),
+      );
+    }
+    for (const limit of node.limitsReached ?? []) {
+      lines.push(
+        `  ${paint("cyan", "limit")}: ${oneLine(`${limit.message}. ${limit.hint ?? ""}`)}`,
       );
     }
     const hint = node.failure?.hint;

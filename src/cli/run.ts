@@ -6,6 +6,7 @@ import { Failure } from "../errors/mod.ts";
 import { beginRun, runWorkflow } from "../workflow/mod.ts";
 import { carryOut, runOptions, type RunOptions } from "./carry.ts";
 import { openHome } from "./journal.ts";
+import { readHostLimits } from "./limits.ts";
 import { collect, pair } from "./options.ts";
 import { readText, readWorkflow } from "./read.ts";
 
@@ -62,6 +63,7 @@ Exit codes: 0 succeeded, 1 failed, 2 wrong input, 130 interrupted.`,
       const read = await readWorkflow(files, {
         json: options.json ?? false,
         parameters: Object.keys(parameters),
+        limits: await readHostLimits(options),
         ...(options.workflow === undefined ? {} : { name: options.workflow }),
       });
       if (!read) return;

@@ -9,6 +9,7 @@ import { createTaskRunner, type ContainerRunner } from "../task/mod.ts";
 import { readConfiguration } from "./configuration.ts";
 import { detectRuntime, needsContainers } from "./containers.ts";
 import { homeFolder } from "./home.ts";
+import { limitsOfHost } from "./limits.ts";
 import { pair } from "./options.ts";
 
 /** What this process runs steps with. */
@@ -32,6 +33,8 @@ export async function openSession(options: {
   readonly trust?: Trust;
   /** The operator's own configuration. */
   readonly config?: string;
+  /** `KEY=VALUE`, each. */
+  readonly limits: readonly string[];
   /** Steps that run at once; default 8, on as many threads as there are processors. */
   readonly maxParallel?: number;
   /** As the journal's: what it says is stored must be on the disk when it is. */
@@ -73,6 +76,7 @@ export async function openSession(options: {
       artifacts,
       images,
       gate,
+      limits: limitsOfHost(options.limits, configuration.operator.limits),
       ...(containers ? { containers } : {}),
     }),
   );

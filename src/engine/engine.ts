@@ -595,6 +595,7 @@ function stopped(job: Job, failure: Failure, kind: "stopped" | "failed" = "stopp
     runMs,
     cpuMs,
     memoryBytes: 0,
+    filesCreated: 0,
     filesBytesWritten: 0,
   });
 }

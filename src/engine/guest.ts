@@ -40,6 +40,7 @@ export interface GuestOutcome {
   readonly runMs: number;
   readonly cpuMs: number;
   readonly memoryBytes: number;
+  readonly filesCreated: number;
   readonly filesBytesWritten: number;
   /** Ceilings that the guest got an error for. */
   readonly limitsReached: readonly LimitKey[];
@@ -253,7 +254,7 @@ export class Guest {
     const cpuMs = this.#place.cpuMs();
     const { limits } = this.#request;
     if (cpuMs > limits.cpuMs) end = { kind: "stopped", failure: usedUp(limits).toJSON() };
-    const { bytesWritten } = this.#tree;
+    const { bytesWritten, fileCount } = this.#tree;
     this.#tree.close();
     const handedOut = collected.some((item) => item.kind !== "missing");
     if (this.#folder !== undefined && !handedOut) {
@@ -267,6 +268,7 @@ export class Guest {
       runMs: now - this.#started,
       cpuMs,
       memoryBytes: this.#memory?.buffer.byteLength ?? 0,
+      filesCreated: fileCount,
       filesBytesWritten: bytesWritten,
       limitsReached: [...this.#reached],
       end,

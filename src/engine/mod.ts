@@ -53,6 +53,8 @@ export interface Usage {
   readonly cpuMs: number;
   /** Linear memory at the end, in bytes (it never shrinks). */
   readonly memoryBytes: number;
+  /** Files, folders and links. */
+  readonly filesCreated: number;
   readonly filesBytesWritten: number;
 }
 

@@ -5,8 +5,9 @@ import type { Invocation, Result, Usage } from "./mod.ts";
 
 /** What a guest that came to its end on a thread has left. */
 export function resultOf(outcome: GuestOutcome): Result {
-  const { end, instantiateMs, runMs, cpuMs, memoryBytes, filesBytesWritten, ...rest } = outcome;
-  const usage = { instantiateMs, runMs, cpuMs, memoryBytes, filesBytesWritten };
+  const { end, instantiateMs, runMs, cpuMs, memoryBytes, ...files } = outcome;
+  const { filesCreated, filesBytesWritten, ...rest } = files;
+  const usage = { instantiateMs, runMs, cpuMs, memoryBytes, filesCreated, filesBytesWritten };
   return { ...rest, ...end, usage };
 }
 
@@ -21,6 +22,7 @@ const none: Usage = {
   runMs: 0,
   cpuMs: 0,
   memoryBytes: 0,
+  filesCreated: 0,
   filesBytesWritten: 0,
 };
 

@@ -97,7 +97,10 @@ test("a ceiling that was reached is told with the value, the ceiling and the key
   const step = limitFailure("fileCount", limits, "The guest made 11 files");
   assert.equal(step.code, "limit-file-count");
   assert.equal(step.message, "The guest made 11 files; the ceiling is 10");
-  assert.equal(step.hint, "Raise limits.fileCount of the step.");
+  assert.equal(
+    step.hint,
+    "Raise limits.fileCount of the step, or of exec with --limit fileCount=VALUE.",
+  );
   const host = limitFailure("moduleSize", limits, '"x" has 4096 bytes', "Build it smaller.");
   assert.equal(host.message, '"x" has 4096 bytes; the ceiling is 2Ki');
   assert.equal(

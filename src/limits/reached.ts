@@ -1,4 +1,4 @@
-import { Failure } from "../errors/mod.ts";
+import { Failure, type FailureRecord } from "../errors/mod.ts";
 import { formatLimit } from "./resolve.ts";
 import { ceilings, type LimitKey, type Limits } from "./table.ts";
 
@@ -18,9 +18,16 @@ export function limitFailure(
   });
 }
 
+/** What is told of a ceiling that the guest got an error for, and may have made something of. */
+export function reachedLimit(key: LimitKey, limits: Limits): FailureRecord {
+  const { summary } = ceilings[key];
+  const what = `The guest got an error at limits.${key} (${summary[0]?.toLowerCase()}${summary.slice(1)})`;
+  return limitFailure(key, limits, what).toJSON();
+}
+
 /** Which key raises a ceiling, as a sentence. */
 function howToRaise(key: LimitKey): string {
   return ceilings[key].scope === "step"
-    ? `Raise limits.${key} of the step.`
+    ? `Raise limits.${key} of the step, or of exec with --limit ${key}=VALUE.`
     : `Raise limits.${key} in atalanta.yaml, or give --limit ${key}=VALUE.`;
 }

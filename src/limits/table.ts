@@ -17,6 +17,15 @@ export interface Ceiling {
 }
 
 const table = {
+  memory: {
+    field: "memoryBytes",
+    unit: "bytes",
+    default: "256Mi",
+    most: "4Gi",
+    scope: "step",
+    code: "limit-memory",
+    summary: "Linear memory, in whole pages of 64Ki",
+  },
   time: {
     field: "timeMs",
     unit: "duration",
@@ -35,15 +44,6 @@ const table = {
     code: "limit-cpu-time",
     follows: "time",
     summary: "Time that the guest computes; waiting costs none",
-  },
-  memory: {
-    field: "memoryBytes",
-    unit: "bytes",
-    default: "256Mi",
-    most: "4Gi",
-    scope: "step",
-    code: "limit-memory",
-    summary: "Linear memory, in whole pages of 64Ki",
   },
   tableElements: {
     field: "tableElements",

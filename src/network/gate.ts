@@ -242,7 +242,7 @@ class StepPassage implements Passage {
     throw limitFailure(
       "httpRequests",
       limits,
-      `The guest's HTTP request to ${shown(target)} is one too many`,
+      `The guest made ${this.#requests} HTTP requests, the last to ${shown(target)}`,
     );
   }
 
@@ -254,7 +254,7 @@ class StepPassage implements Passage {
     throw limitFailure(
       "httpBytes",
       limits,
-      `The guest's HTTP requests and responses have more bytes`,
+      `The guest's HTTP requests and responses have ${this.#bytes} bytes`,
     );
   }
 

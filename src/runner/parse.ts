@@ -140,6 +140,7 @@ function usage(said: Fields): Usage {
     runMs: amount(said["runMs"], "runMs"),
     cpuMs: amount(said["cpuMs"], "cpuMs"),
     memoryBytes: count(said["memoryBytes"], "memoryBytes"),
+    filesCreated: count(said["filesCreated"], "filesCreated"),
     filesBytesWritten: count(said["filesBytesWritten"], "filesBytesWritten"),
   };
 }

@@ -8,7 +8,14 @@ export function failed(failure: Failure, kind: "stopped" | "failed" = "failed"):
     stderr: new Uint8Array(0),
     collected: [],
     limitsReached: [],
-    usage: { instantiateMs: 0, runMs: 0, cpuMs: 0, memoryBytes: 0, filesBytesWritten: 0 },
+    usage: {
+      instantiateMs: 0,
+      runMs: 0,
+      cpuMs: 0,
+      memoryBytes: 0,
+      filesCreated: 0,
+      filesBytesWritten: 0,
+    },
     kind,
     failure: failure.toJSON(),
   };

@@ -150,6 +150,19 @@ interface Timings {
   readonly artifactsMs: number;
 }
 
+/** What a module took. */
+interface Usage {
+  readonly cpuMs: number;
+  readonly wallMs: number;
+  /** Linear memory at its highest. */
+  readonly memoryBytes: number;
+  /** Files, folders and links. */
+  readonly filesCreated: number;
+  readonly filesBytesWritten: number;
+  /** HTTP requests that went out, by host; absent when there were none. */
+  readonly http?: readonly HostUsage[];
+}
+
 /** How a task ended. `Failed` is the program's fault and `Error` everything else, as in Argo. */
 export interface TaskResult {
   readonly phase: "Succeeded" | "Failed" | "Error";
@@ -168,9 +181,10 @@ export interface TaskResult {
   readonly stack?: readonly string[];
   readonly failure?: FailureRecord;
   readonly timings: Timings;
-  readonly memoryBytes?: number;
-  /** HTTP requests that went out, by host. */
-  readonly http?: readonly HostUsage[];
+  /** Of a module that ran. */
+  readonly usage?: Usage;
+  /** Ceilings that the program got an error for, whatever it made of that, each with the key that raises it. */
+  readonly limitsReached?: readonly FailureRecord[];
   /** Digest of the module that ran, so that a change between two steps is seen. */
   readonly moduleDigest?: string;
 }

@@ -2,7 +2,15 @@ import { basename } from "node:path";
 import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
 import type { Collected, Mount, Result } from "../engine/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
-import { defaultLimits, resolveLimits, type Limits } from "../limits/mod.ts";
+import {
+  ceilings,
+  formatLimit,
+  hostLimits,
+  reachedLimit,
+  resolveLimits,
+  type LimitKey,
+  type Limits,
+} from "../limits/mod.ts";
 import { strongest, type Runners, type Trust } from "../runner/mod.ts";
 import { createGate, type Gate, type Passage } from "../network/mod.ts";
 import { checkedPath, inputContent } from "./inputs.ts";
@@ -29,6 +37,8 @@ export interface TaskRunnerOptions {
   readonly containers?: ContainerRunner;
   /** The way to hosts; absent: no program gets to one, and none gets a secret. */
   readonly gate?: Gate;
+  /** The highest limits that a program may ask for; absent: those that this machinery is built for. */
+  readonly limits?: Limits;
 }
 
 /** Makes a runner that turns inputs into an invocation and a result into outputs. */
@@ -39,19 +49,26 @@ export function createTaskRunner(options: TaskRunnerOptions): TaskRunner {
 /** How a program ended, whatever ran it. */
 interface Ended extends Pick<
   TaskResult,
-  "phase" | "message" | "exitCode" | "stack" | "failure" | "memoryBytes" | "http" | "moduleDigest"
+  "phase" | "message" | "exitCode" | "stack" | "failure" | "usage" | "moduleDigest"
 > {
   readonly stdout: Uint8Array;
   readonly collected: readonly Collected[];
+  readonly limitsReached: readonly LimitKey[];
 }
+
+/** A guest whose allocation fails just traps, and V8 does not tell that its memory could not grow. */
+const nearlyFull = 0.75;
+const logLines = ["logLines"] as const;
 
 type Input = { readonly path: string; readonly content: Mount["content"] };
 type Timings = { -readonly [Name in keyof TaskResult["timings"]]: number };
 
 class Runner implements TaskRunner {
   readonly #options: TaskRunnerOptions;
+  readonly #hostLimits: Limits;
   constructor(options: TaskRunnerOptions) {
     this.#options = options;
+    this.#hostLimits = options.limits ?? hostLimits();
   }
 
   async run(task: Task, options: RunTaskOptions = {}): Promise<TaskResult> {
@@ -63,17 +80,22 @@ class Runner implements TaskRunner {
       runMs: 0,
       artifactsMs: 0,
     };
-    const log = createLog(options.onOutput);
+    let limits = resolveLimits({}, this.#hostLimits);
+    const log = createLog({
+      onOutput: options.onOutput,
+      linesPerSecond: () => limits.logLines,
+    });
     const observed: RunTaskOptions = { ...options, onOutput: log.write };
     try {
       const { program } = task;
+      if (program.kind === "wasm") limits = resolveLimits(program.limits, this.#hostLimits);
       const collect = [...task.outputs.parameters, ...task.outputs.artifacts].map((output) =>
         checkedPath(output.path, output.name),
       );
       const ended = await (program.kind === "wasm"
-        ? this.#sandbox(task, program, { collect, timings, options: observed })
-        : this.#container(task, program, { collect, timings, options: observed }));
-      const { stdout, collected, ...how } = ended;
+        ? this.#sandbox(task, program, { collect, limits, timings, options: observed })
+        : this.#container(task, program, { collect, limits, timings, options: observed }));
+      const { stdout, collected, limitsReached, ...how } = ended;
       const storing = performance.now();
       try {
         const { artifacts } = this.#options;
@@ -87,6 +109,7 @@ class Runner implements TaskRunner {
           outputs,
           ...(stored ? { log: stored } : {}),
           ...(tail ? { stderrTail: tail } : {}),
+          ...reached([...limitsReached, ...(log.linesLeftOut > 0 ? logLines : [])], limits),
           timings,
         };
       } finally {
@@ -120,9 +143,8 @@ class Runner implements TaskRunner {
     });
     const { timings, collect } = run;
     const start = performance.now();
-    const asked = resolveLimits(program.limits);
-    const timeMs = Math.min(asked.timeMs, task.timeoutMs ?? asked.timeMs);
-    const limits = { ...asked, timeMs };
+    const timeMs = Math.min(run.limits.timeMs, task.timeoutMs ?? run.limits.timeMs);
+    const limits = { ...run.limits, timeMs };
     const module = await engine.load({ path: this.#find(program) }, { limits });
     timings.compileMs = performance.now() - start;
     const inputs = await this.#inputs(task, run);
@@ -141,14 +163,15 @@ class Runner implements TaskRunner {
     );
     timings.instantiateMs = result.usage.instantiateMs;
     timings.runMs = result.usage.runMs;
-    const { stdout, collected } = result;
-    const { memoryBytes } = result.usage;
+    const { stdout, collected, limitsReached } = result;
+    const { cpuMs, runMs: wallMs, memoryBytes, filesCreated, filesBytesWritten } = result.usage;
+    const http = passage && passage.usage.length > 0 ? { http: passage.usage } : {};
     return {
-      ...explained(end(result), passage),
+      ...explained(withLimits(end(result), result, limits), passage),
       stdout,
       collected,
-      memoryBytes,
-      ...(passage && passage.usage.length > 0 ? { http: passage.usage } : {}),
+      limitsReached,
+      usage: { cpuMs, wallMs, memoryBytes, filesCreated, filesBytesWritten, ...http },
       moduleDigest: module.digest,
     };
   }
@@ -192,7 +215,7 @@ class Runner implements TaskRunner {
         ...stdin(task),
         inputs,
         collect: run.collect,
-        timeMs: task.timeoutMs ?? defaultLimits.timeMs,
+        timeMs: task.timeoutMs ?? run.limits.timeMs,
       },
       run.options,
     );
@@ -202,6 +225,7 @@ class Runner implements TaskRunner {
       ...exited(result.exitCode, result.reason),
       stdout: result.stdout,
       collected: result.collected,
+      limitsReached: [],
     };
   }
 
@@ -236,6 +260,7 @@ const localOwner = "local";
 
 interface Running {
   readonly collect: readonly string[];
+  readonly limits: Limits;
   readonly timings: Timings;
   readonly options: RunTaskOptions;
 }
@@ -257,6 +282,27 @@ function explained(ended: End, passage: Passage | undefined): End {
   const [why] = passage?.refusals ?? [];
   if (ended.phase === "Succeeded" || why === undefined) return ended;
   return { ...ended, message: `${ended.message ?? ""}; its HTTP request failed: ${why}` };
+}
+
+/** A program that ended for an error that a ceiling caused says "No space left on device", and not which key to raise. */
+function withLimits(ended: End, result: Result, limits: Limits): End {
+  if (ended.phase === "Succeeded" || ended.failure) return ended;
+  const { memoryBytes } = result.usage;
+  const reasons = result.limitsReached.map(
+    (key) => `it had reached limits.${key} of ${formatLimit(key, limits[ceilings[key].field])}`,
+  );
+  if (memoryBytes >= limits.memoryBytes * nearlyFull) {
+    const full = formatLimit("memory", limits.memoryBytes);
+    reasons.push(
+      `its memory stood at ${formatLimit("memory", memoryBytes)} of limits.memory ${full}`,
+    );
+  }
+  if (reasons.length === 0) return ended;
+  return { ...ended, message: `${ended.message ?? ended.phase}; ${reasons.join("; ")}` };
+}
+
+function reached(keys: readonly LimitKey[], limits: Limits): Pick<TaskResult, "limitsReached"> {
+  return keys.length === 0 ? {} : { limitsReached: keys.map((key) => reachedLimit(key, limits)) };
 }
 
 function exited(exitCode: number, reason = "Error"): End {

@@ -221,9 +221,11 @@ export function leafEnded(plan: Plan, event: Extract<RunEvent, { readonly type: 
   node.startedAt = event.startedAt;
   node.log = result.log;
   node.timings = result.timings;
-  node.memoryBytes = result.memoryBytes;
-  const { stderrTail, stack, failure } = result;
-  if (stderrTail !== undefined || stack || failure) node.note({ stderrTail, stack, failure });
+  node.usage = result.usage;
+  const { stderrTail, stack, failure, limitsReached } = result;
+  if (stderrTail !== undefined || stack || failure || limitsReached) {
+    node.note({ stderrTail, stack, failure, limitsReached });
+  }
   try {
     node.outputs = outputsFrom(plan, node, result);
     exportGlobals(plan, node);

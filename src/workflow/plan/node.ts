@@ -9,6 +9,7 @@ interface Detail {
   stderrTail?: string | undefined;
   stack?: readonly string[] | undefined;
   failure?: FailureRecord | undefined;
+  limitsReached?: readonly FailureRecord[] | undefined;
   memoized?: boolean | undefined;
   waitingFor?: readonly string[] | undefined;
 }
@@ -31,7 +32,7 @@ export class PlanNode implements RunNode {
   outputs: NodeOutputs | undefined = undefined;
   log: StoredArtifact | undefined = undefined;
   timings: TaskResult["timings"] | undefined = undefined;
-  memoryBytes: number | undefined = undefined;
+  usage: TaskResult["usage"] = undefined;
   frame: Frame | undefined = undefined;
   /** Whether it belongs to an exit handler, which a stop spares. */
   readonly exit: boolean;
@@ -113,6 +114,10 @@ export class PlanNode implements RunNode {
     return this.#detail?.failure;
   }
 
+  get limitsReached(): readonly FailureRecord[] | undefined {
+    return this.#detail?.limitsReached;
+  }
+
   get memoized(): boolean | undefined {
     return this.#detail?.memoized;
   }
@@ -160,7 +165,7 @@ export class PlanNode implements RunNode {
     this.outputs = undefined;
     this.log = undefined;
     this.timings = undefined;
-    this.memoryBytes = undefined;
+    this.usage = undefined;
     this.frame = undefined;
     this.#detail = undefined;
   }

@@ -168,9 +168,10 @@ export interface RunNode {
   readonly stderrTail?: string | undefined;
   readonly stack?: readonly string[] | undefined;
   readonly failure?: TaskResult["failure"] | undefined;
-  /** Of a leaf that ran, with the guest's memory at its end. */
+  readonly limitsReached?: TaskResult["limitsReached"] | undefined;
+  /** Of a leaf that ran. */
   readonly timings?: TaskResult["timings"] | undefined;
-  readonly memoryBytes?: number | undefined;
+  readonly usage?: TaskResult["usage"] | undefined;
   readonly memoized?: boolean | undefined;
   /** Lock keys that it waits for. */
   readonly waitingFor?: readonly string[] | undefined;
