@@ -4,6 +4,8 @@ import type { DirectoryNode, Node } from "./tree.ts";
 
 /** Longest chain of links that is followed, as on Linux. */
 const linkDepth = 40;
+/** Longest name in a directory, as on Linux. */
+const nameBytes = 255;
 
 interface ResolveOptions {
   /** Whether a link at the end of the path is followed. */
@@ -35,7 +37,7 @@ export function resolvePath(
 ): Resolved {
   if (path === "") throw new Errno("noent");
   if (path.startsWith("/")) throw new Errno("perm");
-  if (Buffer.byteLength(path) > limits.pathBytes) throw new Errno("nametoolong", "pathLength");
+  if (longer(path, limits.pathBytes)) throw new Errno("nametoolong", "pathLength");
   if (path.includes("\0")) throw new Errno("inval");
   const dots = /(^|\/)\.\.?\/*$/.test(path);
   const directory = dots || path.endsWith("/");
@@ -54,8 +56,7 @@ export function resolvePath(
     if (part === undefined) {
       const above = trail.at(-2);
       if (above === undefined) return { parent: base, name: ".", node: base, directory, dots };
-      const name = [...above.children].find(([, node]) => node === at)?.[0] ?? ".";
-      return { parent: above, name, node: at, directory, dots };
+      return { parent: above, name: nameOf(above, at), node: at, directory, dots };
     }
     if (part === ".") continue;
     if (part === "..") {
@@ -63,7 +64,7 @@ export function resolvePath(
       trail.pop();
       continue;
     }
-    if (Buffer.byteLength(part) > 255) throw new Errno("nametoolong");
+    if (longer(part, nameBytes)) throw new Errno("nametoolong");
     const node = at.children.get(part);
     const last = todo.length === 0;
     if (node?.kind === "symlink" && (!last || followLast)) {
@@ -82,4 +83,14 @@ export function resolvePath(
     if (node.kind !== "directory") throw new Errno("notdir");
     trail.push(node);
   }
+}
+
+/** Whether the text has more bytes as UTF-8; most are so short that nobody needs to count. */
+function longer(text: string, bytes: number): boolean {
+  return text.length * 3 > bytes && Buffer.byteLength(text) > bytes;
+}
+
+function nameOf(parent: DirectoryNode, directory: DirectoryNode): string {
+  for (const [name, node] of parent.children) if (node === directory) return name;
+  return ".";
 }

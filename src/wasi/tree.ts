@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { close, closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Limits } from "../limits/mod.ts";
 import { Errno } from "./errno.ts";
@@ -86,7 +86,13 @@ type Content =
     }
   /** `given`: the host's bytes, which count for nothing until the guest writes. */
   | { readonly kind: "memory"; bytes: Uint8Array; length: number; given: boolean }
-  | { readonly kind: "spill"; readonly path: string; length: number };
+  | Spill;
+
+interface Spill {
+  readonly kind: "spill";
+  readonly path: string;
+  length: number;
+}
 
 const noBytes = new Uint8Array(0);
 
@@ -96,6 +102,9 @@ const spillFileBytes = 256 * 1024;
 const heldOpen = 64;
 /** All files of one sandbox together stay in memory up to here. */
 const spillTotalBytes = 32 * 1024 * 1024;
+
+/** What the host may still be giving back behind a guest that goes on; above it the guest waits for it. */
+const freeingBytes = 256 * 1024 * 1024;
 
 /** Targets of all links that a guest makes together: they lie in memory. */
 const targetsBytes = 16 * 1024 * 1024;
@@ -107,7 +116,8 @@ export class Tree {
   readonly #staging: () => string;
   readonly #descriptors = new Map<string, number>();
   #lastOpen = "";
-  readonly #spilled = new Set<string>();
+  readonly #spilled = new Map<string, Spill>();
+  #freeingBytes = 0;
   #nextId = 2;
   #memoryBytes = 0;
   #targetBytes = 0;
@@ -217,12 +227,14 @@ export class Tree {
 
   /** Forgets content that no name and no descriptor reaches any more. */
   release(file: FileNode): void {
-    this.resize(file, 0);
     const { content } = file;
-    if (content.kind !== "memory") return;
+    if (content.kind === "spill") this.#remove(content);
     // Or files of a short life would fill the room in memory for good.
-    this.#memoryBytes -= content.bytes.length;
-    content.bytes = noBytes;
+    else if (content.kind === "memory" && !content.given) this.#memoryBytes -= content.bytes.length;
+    if (content.kind === "spill" || (content.kind === "memory" && !content.given)) {
+      this.filesBytes -= content.length;
+    }
+    file.content = { kind: "memory", bytes: noBytes, length: 0, given: false };
   }
 
   /** Reads up to `length` bytes at `position` to `start` of `into`; returns how many. */
@@ -312,7 +324,7 @@ export class Tree {
     const path = join(this.#staging(), `spill-${++this.#spillCount}`);
     const spill: Content = { kind: "spill", path, length: keep };
     this.#open(path, "wx+");
-    this.#spilled.add(path);
+    this.#spilled.set(path, spill);
     const block = new Uint8Array(Math.min(keep, 256 * 1024));
     for (let at = 0; at < keep;) {
       const count = this.read(file, at, block, 0, Math.min(block.length, keep - at));
@@ -363,12 +375,26 @@ export class Tree {
    * closed twice, whose number may be another file's by then.
    */
   close(): void {
+    for (const spill of this.#spilled.values()) this.#remove(spill);
     for (const [path, descriptor] of this.#descriptors) {
       this.#descriptors.delete(path);
       closeSync(descriptor);
     }
-    for (const path of this.#spilled) rmSync(path, { force: true });
-    this.#spilled.clear();
+  }
+
+  /** Removes a spill file. With its last descriptor the host gives its pages back, which for a large one takes its time. */
+  #remove({ path, length }: Spill): void {
+    rmSync(path, { force: true });
+    this.#spilled.delete(path);
+    const descriptor = this.#descriptors.get(path);
+    if (descriptor === undefined) return;
+    this.#descriptors.delete(path);
+    if (length < spillTotalBytes || this.#freeingBytes + length > freeingBytes) {
+      closeSync(descriptor);
+      return;
+    }
+    this.#freeingBytes += length;
+    close(descriptor, () => (this.#freeingBytes -= length));
   }
 }
 
