@@ -19,7 +19,7 @@ interface Json {
   };
   readonly steps: readonly {
     readonly template: string;
-    readonly grants: { readonly environment: readonly string[] };
+    readonly grants: { readonly limits: unknown };
     readonly unused: readonly string[];
     readonly denied: readonly string[];
     readonly missing?: { readonly code: string };
@@ -298,6 +298,53 @@ describe("atalanta inspect FILE", () => {
   test("--image gives the file, as for run", () => {
     const file = workflow("        image: ghcr.io/acme/none:1\n");
     assert.equal(json(file, "--image", `ghcr.io/acme/none:1=${guest("hello")}`).status, 0);
+  });
+
+  test("hosts, secrets and trust are grants; what the operator has not given is denied", () => {
+    const file = workflow(
+      `        module: ${guest("hello")}
+        trust: process
+        env: [{name: TOKEN, valueFrom: {secretKeyRef: {name: api, key: token}}}]
+        permissions: {http: {allowedHosts: [{host: a.example, methods: [GET], pathPrefix: /v1}]}}
+`,
+    );
+    const alone = json(file);
+    assert.deepEqual(alone.steps[0]?.grants, {
+      reads: [],
+      writes: [],
+      arguments: [],
+      environment: ["TOKEN"],
+      stdin: false,
+      hosts: ["GET a.example/v1"],
+      secrets: ["api/token"],
+      trust: "process",
+      limits: alone.steps[0]?.grants.limits,
+    });
+    assert.deepEqual(alone.steps[0]?.denied, [
+      "hosts GET a.example/v1: the operator allows none",
+      "secret api/token: the operator has not given it, so the step does not start",
+    ]);
+    assert.ok(alone.steps[0]?.unused.some((text) => text.startsWith("hosts GET a.example/v1:")));
+    const config = written(
+      "operator.yaml",
+      `permissions: {http: {allowedHosts: [a.example]}}
+secrets: {api: {token: {fromEnv: NEVER_READ, hosts: [a.example]}}}
+`,
+    );
+    assert.deepEqual(json(file, "--config", config).steps[0]?.denied, []);
+    const weaker = workflow(`        module: ${guest("hello")}\n`);
+    const { status, differences } = json(weaker, "--diff", file);
+    assert.equal(status, 1);
+    assert.deepEqual(differences[0]?.more, ["runs in the process of all others"]);
+    assert.equal(json(weaker, "--diff", file, "--trust", "process").status, 0);
+  });
+
+  test("a module that makes requests is told that nothing allows them", () => {
+    const imports = [["atalanta_http", "send"]] as const;
+    const found = json(workflow(`        module: ${module({ imports })}\n`));
+    assert.deepEqual(found.steps[0]?.denied, [
+      "HTTP: the step allows no host, so each request is denied",
+    ]);
   });
 
   test("a container step is said to be outside the sandbox", () => {

@@ -81,6 +81,10 @@ function rightsOfStep({ kind, source, grants, module }: InspectedStep): Rights {
   for (const { path } of grants?.reads ?? []) rights.set(`reads ${path}`, 1);
   for (const { path } of grants?.writes ?? []) rights.set(`hands out ${path}`, 1);
   for (const name of grants?.environment ?? []) rights.set(`gets the variable ${name}`, 1);
+  for (const host of grants?.hosts ?? []) rights.set(`may ask ${host}, if the operator agrees`, 1);
+  for (const secret of grants?.secrets ?? []) rights.set(`gets the secret ${secret}`, 1);
+  if (grants?.trust !== "pod") rights.set("runs outside a pod of its own", 1);
+  if (grants?.trust === "thread") rights.set("runs in the process of all others", 1);
   if (grants?.stdin) rights.set("gets stdin", 1);
   if (!grants?.limits) rights.set("limits that are known only when it runs", 1);
   for (const [key, value] of Object.entries(grants?.limits ?? {}))

@@ -3,7 +3,10 @@ import type { Bundle, Step, Template, Wasm } from "../document/mod.ts";
 import { describe, type Description, type Engine } from "../engine/mod.ts";
 import { Failure, toFailure, type FailureRecord, type Place } from "../errors/mod.ts";
 import { ceilings, resolveLimits, type Limits } from "../limits/mod.ts";
+import type { AskedHost } from "../network/mod.ts";
+import { strongest, type Trust } from "../runner/mod.ts";
 import { bytes } from "./format.ts";
+import type { Operator } from "./operator.ts";
 
 /** What a document hands to a module. */
 interface Grants {
@@ -12,6 +15,11 @@ interface Grants {
   readonly arguments: readonly string[];
   readonly environment: readonly string[];
   readonly stdin: boolean;
+  /** Hosts that it asks for, in the short form; the operator must allow them as well. */
+  readonly hosts: readonly string[];
+  /** `NAME/KEY` of secrets, of which it gets placeholders. */
+  readonly secrets: readonly string[];
+  readonly trust: Trust;
   /** What holds for it, in bytes, milliseconds or pieces; absent when it is known only when the step runs. */
   readonly limits?: Readonly<Record<string, number>>;
 }
@@ -39,6 +47,11 @@ interface Given {
   readonly engine: Engine;
   /** Module files by image reference. */
   readonly images: ReadonlyMap<string, string>;
+  readonly operator: Operator;
+  /** What the host allows. */
+  readonly limits: Limits;
+  /** The least class of every step. */
+  readonly trust: Trust;
   readonly signal?: AbortSignal;
 }
 
@@ -83,13 +96,16 @@ async function inspectWasm(
   given: Given,
 ): Promise<Omit<InspectedStep, "template" | "place">> {
   const source = wasm.module ?? wasm.image ?? "";
-  const grants = grantsOf(wasm, template);
-  const known = { kind: "wasm" as const, source, grants };
+  const written = grantsOf(wasm, template, given.trust);
+  const known = { kind: "wasm" as const, source, grants: written };
   try {
-    const limits = resolveLimits(templated(wasm.limits) ? {} : wasm.limits);
+    const fixed = !templated(wasm.limits);
+    const limits = resolveLimits(fixed ? wasm.limits : {}, given.limits);
+    const grants = fixed ? { ...written, limits: stepLimits(limits) } : written;
     const options = { limits, ...(given.signal ? { signal: given.signal } : {}) };
     const module = await describe(pathOf(wasm, given), given.engine, options);
-    return { ...known, module, ...differences(grants, module, limits.memoryBytes) };
+    const differing = differences(grants, { module, limits, operator: given.operator });
+    return { ...known, grants, module, ...differing };
   } catch (thrown) {
     const failure = toFailure(thrown);
     if (failure.code === "aborted" || failure.code === "internal") throw failure;
@@ -117,7 +133,7 @@ function templated(value: object | undefined): boolean {
   return Object.values(value ?? {}).some((text) => String(text).includes("{{"));
 }
 
-function grantsOf(wasm: Wasm, template: Omit<Template, "name">): Grants {
+function grantsOf(wasm: Wasm, template: Omit<Template, "name">, least: Trust): Grants {
   const { inputs, outputs } = template;
   const parameters = (outputs?.parameters ?? []).flatMap(({ name, valueFrom }) =>
     valueFrom?.path === undefined ? [] : [{ output: name, path: valueFrom.path }],
@@ -133,7 +149,12 @@ function grantsOf(wasm: Wasm, template: Omit<Template, "name">): Grants {
     arguments: [...(wasm.command ?? []), ...(wasm.args ?? [])].map(String),
     environment: (wasm.env ?? []).map(({ name }) => name),
     stdin: wasm.stdin !== undefined,
-    ...(templated(wasm.limits) ? {} : { limits: stepLimits(resolveLimits(wasm.limits)) }),
+    hosts: (wasm.permissions?.http?.allowedHosts ?? []).map(hostText),
+    secrets: (wasm.env ?? []).flatMap(({ valueFrom }) => {
+      const secret = valueFrom?.secretKeyRef;
+      return secret ? [`${secret.name}/${secret.key}`] : [];
+    }),
+    trust: strongest(wasm.trust, least),
   };
 }
 
@@ -146,11 +167,25 @@ function stepLimits(limits: Limits): Readonly<Record<string, number>> {
   );
 }
 
+/** `[METHOD[,METHOD] ][SCHEME://]HOST[:PORT][/PATH]` */
+function hostText(asked: AskedHost): string {
+  if (typeof asked === "string") return asked;
+  const { host, scheme, port, methods, pathPrefix = "" } = asked;
+  const what = methods === undefined ? "" : `${methods.join(",")} `;
+  const from = scheme === undefined ? "" : `${scheme}://`;
+  return `${what}${from}${host}${port === undefined ? "" : `:${port}`}${pathPrefix}`;
+}
+
 function differences(
   grants: Grants,
-  module: Description,
-  memoryBytes: number,
+  given: {
+    readonly module: Description;
+    readonly limits: Limits;
+    readonly operator: Operator;
+  },
 ): Pick<InspectedStep, "unused" | "denied"> {
+  const { module, limits, operator } = given;
+  const { memoryBytes } = limits;
   const could = new Set(module.capabilities.map(({ capability }) => capability));
   const unused: string[] = [];
   const denied: string[] = [];
@@ -171,10 +206,26 @@ function differences(
       `outputs at ${names(grants.writes)}: it never opens a file, so they will be missing`,
     );
   }
+  if (grants.hosts.length > 0 && !could.has("http")) {
+    unused.push(`hosts ${grants.hosts.join(", ")}: it makes no HTTP requests`);
+  }
+  if (grants.secrets.length > 0 && !could.has("http")) {
+    unused.push(`secrets ${grants.secrets.join(", ")}: it makes no HTTP requests to put them in`);
+  }
   for (const { module: from, name, kind } of module.unknownImports.slice(0, 20)) {
     denied.push(`${kind} ${from}.${name}: not offered, so the module is refused`);
   }
   if (could.has("sockets")) denied.push("sockets: there are none, each call gets an errno");
+  if (could.has("http") && grants.hosts.length === 0) {
+    denied.push("HTTP: the step allows no host, so each request is denied");
+  }
+  if (grants.hosts.length > 0 && operator.permissions.allowedHosts.length === 0) {
+    denied.push(`hosts ${grants.hosts.join(", ")}: the operator allows none`);
+  }
+  for (const secret of grants.secrets.filter((label) => !operator.secrets.has(label))) {
+    denied.push(`secret ${secret}: the operator has not given it, so the step does not start`);
+  }
+  if (grants.trust === "pod") denied.push("trust pod: it needs a cluster, so the step is refused");
   if (grants.reads.length + grants.writes.length === 0 && could.has("read-files")) {
     denied.push("files: none are given, it finds an empty tree of its own");
   }

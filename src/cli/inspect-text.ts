@@ -115,6 +115,11 @@ function granted(grants: NonNullable<InspectedStep["grants"]>): string[] {
   if (grants.arguments.length > 0) lines.push(counted(grants.arguments.length, "argument"));
   if (grants.environment.length > 0) lines.push(`variables ${grants.environment.join(", ")}`);
   if (grants.stdin) lines.push("stdin");
+  if (grants.hosts.length > 0) lines.push(`hosts ${grants.hosts.join(", ")}`);
+  if (grants.secrets.length > 0) {
+    lines.push(`secrets ${grants.secrets.join(", ")}, as placeholders`);
+  }
+  lines.push(`trust ${grants.trust}`);
   const { memory, time } = grants.limits ?? {};
   if (memory !== undefined) lines.push(`memory ${bytes(memory)}`);
   if (time !== undefined) lines.push(`time ${duration(time)}`);

@@ -1,19 +1,26 @@
 import { open } from "node:fs/promises";
 import type { Command } from "commander";
-import { createEngine, describe, type Description, type Engine } from "../engine/mod.ts";
+import { describe, type Description, type Engine } from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
+import { resolveLimits } from "../limits/mod.ts";
+import { createRunners, parseTrust, strongest } from "../runner/mod.ts";
+import { trustHelp } from "./carry.ts";
 import { readConfiguration } from "./configuration.ts";
 import { compareModules, compareSteps, type Difference } from "./inspect-diff.ts";
 import { inspectSteps, type InspectedStep } from "./inspect-steps.ts";
 import { differenceLines, moduleLines, stepLines } from "./inspect-text.ts";
 import { interrupted } from "./interrupt.ts";
-import { collect, pair } from "./options.ts";
+import { limitsOfHost, readHostLimits } from "./limits.ts";
+import { collect, configHelp, limitHelp, pair } from "./options.ts";
 import { readWorkflow } from "./read.ts";
 import { paintFor } from "./style.ts";
 
 interface Options {
   readonly diff: readonly string[];
   readonly image: readonly string[];
+  readonly config?: string;
+  readonly trust?: string;
+  readonly limit: readonly string[];
   readonly workflow?: string;
   readonly json?: boolean;
 }
@@ -31,6 +38,9 @@ export function addInspect(program: Command): void {
       [],
     )
     .option("--image <reference=file>", "module file of an image (repeatable)", collect, [])
+    .option("--config <file>", configHelp)
+    .option("--trust <class>", trustHelp)
+    .option("--limit <key=value>", limitHelp, collect, [])
     .option("--workflow <name>", "which workflow or template, when the files hold several")
     .option("--json", "one line of JSON")
     .addHelpText(
@@ -49,7 +59,9 @@ or can do more than before; 2 wrong input.`,
     )
     .action(async (files: readonly string[], options: Options) => {
       const json = options.json ?? false;
-      await using engine = createEngine({ threads: 1 });
+      // Compiling a stranger's module is a risk of its own: it is done in a process that holds nothing else.
+      await using runners = createRunners({ threads: 1, spares: 0 });
+      const engine = runners.engine({ trust: "process", owner: "inspect" });
       const now = await look(files, { ...options, json, engine });
       if (!now) return;
       const before =
@@ -70,7 +82,7 @@ type Look =
 /** Nothing when the files are wrong, which has been said then. */
 async function look(
   files: readonly string[],
-  given: Pick<Options, "image" | "workflow"> & { readonly json: boolean; readonly engine: Engine },
+  given: Omit<Options, "diff"> & { readonly json: boolean; readonly engine: Engine },
 ): Promise<Look | undefined> {
   const { engine, json, workflow } = given;
   const [first = "", ...more] = files;
@@ -80,17 +92,26 @@ async function look(
         hint: "Give one module, or the files of one workflow.",
       });
     }
-    return { kind: "module", module: await describe(first, engine, { signal: interrupted }) };
+    const limits = resolveLimits({}, await readHostLimits(given));
+    const options = { limits, signal: interrupted };
+    return { kind: "module", module: await describe(first, engine, options) };
   }
   const name = workflow === undefined ? {} : { name: workflow };
-  const bundle = await readWorkflow(files, { json, ...name });
+  const limits = await readHostLimits(given);
+  const bundle = await readWorkflow(files, { json, limits, ...name });
   if (!bundle) return undefined;
-  const { images } = await readConfiguration(bundle.folder);
+  const { images, operator, trust } = await readConfiguration(bundle.folder, given.config);
   const named = given.image.map((text) => pair("--image", text));
   const steps = await inspectSteps({
     bundle,
     engine,
     images: new Map([...images, ...named]),
+    operator,
+    limits: limitsOfHost(given.limit, operator.limits),
+    trust: strongest(
+      trust,
+      given.trust === undefined ? undefined : parseTrust(given.trust, "--trust"),
+    ),
     signal: interrupted,
   });
   return { kind: "workflow", steps };
