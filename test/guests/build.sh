@@ -28,9 +28,11 @@ done
 
 (cd go && CGO_ENABLED=0 GOTOOLCHAIN=local GOOS=wasip1 GOARCH=wasm "$GO" build -trimpath -buildvcs=false -ldflags "-s -w" -o "$to/out.wasm" .)
 finish go/tried.wasm
-(cd rust && "$RUSTC" --edition 2021 --target wasm32-wasi -C opt-level=s -C lto=fat -C codegen-units=1 -C panic=abort \
-  -C strip=debuginfo -o "$to/out.wasm" tried.rs)
-finish rust/tried.wasm
+for name in tried http; do
+  (cd rust && "$RUSTC" --edition 2021 --target wasm32-wasi -C opt-level=s -C lto=fat -C codegen-units=1 -C panic=abort \
+    -C strip=debuginfo -o "$to/out.wasm" "$name.rs")
+  finish "rust/$name.wasm"
+done
 "$PYTHON" -m ziglang build-exe zig/tried.zig -target wasm32-wasi -O ReleaseSafe -fno-strip -femit-bin="$to/out.wasm"
 "$OBJCOPY" --strip-debug "$to/out.wasm"
 finish zig/tried.wasm

@@ -52,6 +52,23 @@ describe("a guest's requests go through the gate", () => {
     assert.equal(host.requests.length, 2);
   });
 
+  test("a guest in Rust speaks HTTP without any crate", async () => {
+    await using host = await Host.start((request) =>
+      request.startsWith("GET /moved")
+        ? "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
+        : ok(request.split("\r\n")[2] ?? "", "Content-Type: text/plain\r\n"),
+    );
+    using passage = await open();
+    const url = `http://a.example:${host.port}/moved`;
+    const result = await run("../rust/http.wasm", [url], { passage });
+    assert.equal(printed(result), "200 content-type: text/plain\naccept: text/plain");
+    const refused = await run("../rust/http.wasm", ["http://10.0.0.1/"], { passage });
+    assert.match(
+      printed(refused),
+      /^error 2: network-denied: "10\.0\.0\.1" leads to an address that is private/,
+    );
+  });
+
   test("100 MB come through a buffer of any size", async () => {
     const piece = Buffer.alloc(100_000, "x");
     const { createServer: createHttp } = await import("node:http");
