@@ -1,9 +1,18 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage } from "node:http";
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Home, jsonLines } from "./cli/command.ts";
 
 const home = new Home();
@@ -16,6 +25,8 @@ interface Seen {
   readonly body: string;
 }
 const seen: Seen[] = [];
+/** The request that is not answered before something has happened. */
+let held: { readonly at: number; readonly until: Promise<void> } | undefined;
 /** Answers with all that it got, in every spelling that servers use. */
 const server = createServer((request, response) => {
   const pieces: Buffer[] = [];
@@ -24,16 +35,59 @@ const server = createServer((request, response) => {
     const body = Buffer.concat(pieces).toString();
     const { headers } = request;
     seen.push({ headers, body });
-    // Header values come as Latin-1.
-    const bytes = Buffer.from(headers.authorization ?? "", "latin1");
-    response.setHeader("x-echo", headers.authorization ?? "");
-    response.write(`${JSON.stringify({ got: bytes.toString() })}\n${bytes.toString("base64")}\n`);
-    response.write(`${encodeURIComponent(bytes.toString())}\n${bytes.toString("hex")}\n`);
-    // In two pieces.
-    response.write(bytes.subarray(0, 15));
-    setTimeout(() => response.end(bytes.subarray(15)), 30);
+    if (held?.at === seen.length) void held.until.then(() => answer(response, headers));
+    else answer(response, headers);
   });
 });
+
+function answer(response: ServerResponse, headers: IncomingMessage["headers"]): void {
+  // Header values come as Latin-1.
+  const bytes = Buffer.from(headers.authorization ?? "", "latin1");
+  response.setHeader("x-echo", headers.authorization ?? "");
+  response.write(`${JSON.stringify({ got: bytes.toString() })}\n${bytes.toString("base64")}\n`);
+  response.write(`${encodeURIComponent(bytes.toString())}\n${bytes.toString("hex")}\n`);
+  // In two pieces.
+  response.write(bytes.subarray(0, 15));
+  setTimeout(() => response.end(bytes.subarray(15)), 30);
+}
+
+/** Processes that a process has started, and theirs. */
+function processesBelow(pid: number): readonly number[] {
+  const tasks = readdirSync(`/proc/${pid}/task`);
+  const children = tasks.flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").split(" ").filter(Boolean),
+  );
+  return children.map(Number).flatMap((child) => [child, ...processesBelow(child)]);
+}
+
+/** Which of some texts a process has in the memory that it may write to; undefined where we may not look. */
+function inMemory(pid: number, texts: readonly Buffer[]): ReadonlySet<Buffer> | undefined {
+  let file: number;
+  try {
+    file = openSync(`/proc/${pid}/mem`, "r");
+  } catch {
+    return undefined;
+  }
+  const found = new Set<Buffer>();
+  const overlap = Math.max(...texts.map((text) => text.length));
+  const piece = Buffer.alloc(8 * 1024 * 1024 + overlap);
+  for (const place of readFileSync(`/proc/${pid}/maps`, "utf8").split("\n")) {
+    const [, first, last] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(place) ?? [];
+    if (first === undefined || last === undefined) continue;
+    const end = Number.parseInt(last, 16);
+    for (let at = Number.parseInt(first, 16); at < end; at += piece.length - overlap) {
+      try {
+        const size = readSync(file, piece, 0, Math.min(piece.length, end - at), at);
+        for (const text of texts) if (piece.subarray(0, size).includes(text)) found.add(text);
+      } catch {
+        // A guard page, or a device.
+      }
+    }
+  }
+  closeSync(file);
+  return found;
+}
+
 let host = "";
 before(async () => {
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
@@ -74,7 +128,11 @@ const spellings = [
 function assertAbsent(text: string | Buffer, where: string): void {
   for (const spelling of spellings) {
     assert.ok(!text.includes(spelling), `${where} has ${spelling}`);
-    assert.ok(!text.includes(Buffer.from(spelling, "utf16le").toString()), `${where} (UTF-16)`);
+    const wide = Buffer.from(spelling, "utf16le");
+    assert.ok(
+      typeof text === "string" || !text.includes(wide),
+      `${where} has ${spelling} in UTF-16`,
+    );
   }
 }
 
@@ -109,6 +167,40 @@ secrets: { service: { token: { fromEnv: SERVICE_TOKEN, hosts: ["${host}"] } } }
     assert.ok(files > 3, "the journal and the log are among them");
     const nodes = jsonLines(run.stdout);
     assert.ok(nodes.length > 2);
+  });
+
+  test("carry it also from a process of their own, whose memory never has it", async (context) => {
+    if (process.platform !== "linux") return context.skip("reads /proc");
+    const config = configuration(`
+permissions: { http: { allowedHosts: ["${host}"] } }
+secrets: { service: { token: { fromEnv: SERVICE_TOKEN, hosts: ["${host}"] } } }
+`);
+    const before = seen.length;
+    let release = (): void => undefined;
+    held = { at: before + 2, until: new Promise<void>((done) => (release = done)) };
+    const parameters = ["-p", `host=${host}`, "-p", "times=2"];
+    const flags = ["--trust", "process", "--config", config, "--name", "walled"];
+    const started = home.start(["run", workflow, ...parameters, ...flags]);
+    // It has the first answer, and waits for the second one.
+    while (seen.length < before + 2 && started.process.exitCode === null) await sleep(20);
+    const parent = started.process.pid ?? assert.fail();
+    const placeholder = Buffer.from("ATALANTA_SECRET_");
+    // The beginning of the value is in every spelling that leaves letters as they are.
+    const spelled = [
+      Buffer.from("s3cret-value"),
+      Buffer.from("s3cret-value", "utf16le"),
+      Buffer.from(Buffer.from(secret).toString("hex")),
+    ];
+    const own = inMemory(parent, spelled);
+    const below = processesBelow(parent).map((pid) => inMemory(pid, [placeholder, ...spelled]));
+    release();
+    held = undefined;
+    assert.equal(await started.ended, 0, started.stdout + started.stderr);
+    if (!own) return context.skip("may not read the memory of other processes");
+    assert.ok(own.size > 0, "the search finds it in the process that has it");
+    const withGuest = below.filter((found) => found?.has(placeholder));
+    assert.equal(withGuest.length, 1, "one process has the guest");
+    for (const found of below) for (const text of spelled) assert.ok(!found?.has(text));
   });
 
   test("are refused when one of the two lists does not have them, and the failure says which and what to add", async () => {

@@ -70,6 +70,8 @@ const urlBytes = 16 * 1024;
 const headerBytes = 64 * 1024;
 const headerCount = 200;
 const mostRedirects = 10;
+/** Responses that were not closed, read to their end or not: their headers lie in this thread's heap. */
+const openResponses = 64;
 
 const nothing = new Uint8Array(0);
 
@@ -182,6 +184,11 @@ export function http(world: HttpWorld): Record<string, WebAssembly.ImportValue> 
       out: number,
     ) => {
       slice(out, 8);
+      if (responses.size >= openResponses)
+        throw new Refused(
+          errno.mfile,
+          `${openResponses} responses are open; close those that are read`,
+        );
       const sent = slice(body, bodyLength);
       // Whoever answers counts all bytes; this one is so that a copy of more is never made.
       if (sent.length > world.limits.httpBytes) {

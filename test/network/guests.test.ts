@@ -152,6 +152,18 @@ describe("a guest's requests go through the gate", () => {
     );
   });
 
+  test("one that never closes a response gets an error at the 65th", async () => {
+    await using host = await Host.start(() => ok("hello"));
+    const url = `http://a.example:${host.port}/`;
+    using passage = await open();
+    const enough = await run("http.wasm", ["GET", url, "-c", "0", "-n", "64"], { passage });
+    assert.equal(printed(enough), "200\nhello");
+    const more = await run("http.wasm", ["GET", url, "-c", "0", "-n", "65"], { passage });
+    assert.match(printed(more), /^after 64: send: errno 33: 64 responses are open/);
+    const closed = await run("http.wasm", ["GET", url, "-n", "200"], { passage });
+    assert.equal(printed(closed), "200\nhello");
+  });
+
   test("one that waits for a host is stopped within 50 ms of the word, and its connection is closed", async () => {
     let closed = (): void => undefined;
     const gone = new Promise<void>((done) => (closed = done));

@@ -9,6 +9,7 @@
 //   -i 1              prints the response's headers as well
 //   -q 1              prints how many bytes the body has instead of the body
 //   -m path           writes all of the guest's memory there at the end
+//   -c 0             closes no response
 //   -k count          responses to keep open, unread
 #include <fcntl.h>
 #include <stdio.h>
@@ -67,7 +68,7 @@ int main(int count, char **arguments) {
   static atalanta_http_header headers[256];
   size_t header_count = 0, body_length = 0, buffer_length = 65536;
   char *body = NULL, *memory = NULL;
-  unsigned redirects = 0, timeout = 0, times = 1, show = 0, quiet = 0, keep = 0;
+  unsigned redirects = 0, timeout = 0, times = 1, show = 0, quiet = 0, keep = 0, closing = 1;
   for (int at = 3; at + 1 < count; at += 2) {
     char *value = arguments[at + 1];
     switch (arguments[at][1]) {
@@ -87,6 +88,7 @@ int main(int count, char **arguments) {
       case 'i': show = 1; break;
       case 'q': quiet = 1; break;
       case 'm': memory = value; break;
+      case 'c': closing = value[0] != '0'; break;
       case 'k': keep = (unsigned)strtoul(value, NULL, 10); break;
       default: return 64;
     }
@@ -123,7 +125,7 @@ int main(int count, char **arguments) {
       if (!quiet && round + 1 == times + keep) fwrite(buffer, 1, size, stdout);
     }
     if (quiet && round + 1 == times + keep) printf("%zu bytes", total);
-    number = atalanta_http_close(response.handle);
+    number = closing ? atalanta_http_close(response.handle) : 0;
     if (number != 0) fail("close", number);
   }
   fflush(stdout);
