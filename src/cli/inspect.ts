@@ -70,7 +70,8 @@ or can do more than before; 2 wrong input.`,
           : await look(options.diff, { ...options, json, engine });
       if (options.diff.length > 0 && !before) return;
       const differences = before && compare(now, before);
-      print(now, differences, json);
+      const lacks = usesProcess(now) ? await runners.weaknesses() : [];
+      print(now, { differences, lacks, json });
       if (refused(now) || differences?.some(({ more }) => more.length > 0)) process.exitCode = 1;
     });
 }
@@ -152,9 +153,23 @@ function refused(look: Look): boolean {
   return look.steps.some(({ missing, module }) => missing ?? module?.refusal);
 }
 
-function print(now: Look, differences: readonly Difference[] | undefined, json: boolean): void {
+function usesProcess(look: Look): boolean {
+  return look.kind === "workflow" && look.steps.some(({ grants }) => grants?.trust === "process");
+}
+
+function print(
+  now: Look,
+  more: {
+    readonly differences: readonly Difference[] | undefined;
+    /** What the class `process` lacks on this machine. */
+    readonly lacks: readonly string[];
+    readonly json: boolean;
+  },
+): void {
+  const { differences, lacks, json } = more;
   if (json) {
-    const said = { ...now, ...(differences ? { differences } : {}) };
+    const without = lacks.length === 0 ? {} : { processLacks: lacks };
+    const said = { ...now, ...(differences ? { differences } : {}), ...without };
     process.stdout.write(`${JSON.stringify(said)}\n`);
     return;
   }
@@ -164,6 +179,7 @@ function print(now: Look, differences: readonly Difference[] | undefined, json: 
     : now.kind === "module"
       ? moduleLines(now.module, paint)
       : now.steps.flatMap((step, at) => [...(at > 0 ? [""] : []), ...stepLines(step, paint)]);
+  if (lacks.length > 0) lines.push("", `trust process lacks on this machine: ${lacks.join(", ")}`);
   process.stdout.write(`${lines.join("\n")}\n`);
 }
 
