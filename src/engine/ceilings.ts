@@ -1,5 +1,6 @@
 import { Failure } from "../errors/mod.ts";
 import { limitFailure, type Limits } from "../limits/mod.ts";
+import { checkCode, type Signature } from "./code.ts";
 import { namesWithoutEnd } from "./names.ts";
 import { Reader, truncated } from "./reader.ts";
 import { Tally } from "./tally.ts";
@@ -21,13 +22,17 @@ export function withCeilings(bytes: Uint8Array, name: string, limits: Limits): U
   const reader = new Reader(bytes, name, 8);
   // What stays as it is is handed on in as few parts as possible: a module may have millions of sections.
   let unchanged = 0;
+  let types: readonly Signature[] = [];
+  let bodies: readonly number[] = [];
   while (reader.at < bytes.length) {
     const start = reader.at;
     const id = reader.byte();
     const size = reader.number();
     const body = reader.take(size);
     tally.add(id, body);
-    if (id === 1) checkTypes(new Reader(body, name), name);
+    if (id === 1) types = readTypes(new Reader(body, name), name);
+    else if (id === 3) bodies = readNumbers(new Reader(body, name));
+    else if (id === 10) checkCode(body, name, { types, bodies });
     const changed = rewritten(id, body, name, limits);
     if (changed === undefined) continue;
     parts.push(bytes.subarray(unchanged, start), changed);
@@ -94,8 +99,9 @@ function checkHeader(bytes: Uint8Array, name: string, limits: Limits): void {
 }
 
 /** Functions are the only types that make nothing on V8's heap (section 5.3 of the specification's version 3). */
-function checkTypes(reader: Reader, name: string): void {
+function readTypes(reader: Reader, name: string): Signature[] {
   const count = reader.number();
+  const types: Signature[] = [];
   for (let index = 0; index < count; index++) {
     const form = reader.byte();
     // Types are small negative numbers, in one byte; anything else is no module.
@@ -105,12 +111,24 @@ function checkTypes(reader: Reader, name: string): void {
         hint: "Build it without the garbage-collection and typed-reference proposals.",
       });
     }
-    for (let list = 0; list < 2; list++) {
-      for (let left = reader.number(); left > 0; left--) {
-        reader.valueType();
-      }
-    }
+    const parameters = values(reader);
+    types.push({ parameters, results: values(reader) });
   }
+  return types;
+}
+
+/** Passes by a list of types of values; how many there were. */
+function values(reader: Reader): number {
+  const count = reader.number();
+  for (let left = count; left > 0; left--) reader.valueType();
+  return count;
+}
+
+function readNumbers(reader: Reader): number[] {
+  const count = reader.number();
+  const numbers: number[] = [];
+  for (let index = 0; index < count; index++) numbers.push(reader.number());
+  return numbers;
 }
 
 function memories(body: Uint8Array, name: string, limits: Limits): Uint8Array {

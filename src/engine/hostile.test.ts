@@ -3,6 +3,18 @@ import { resolve } from "node:path";
 import { after, describe, test } from "node:test";
 import { Failure } from "../errors/mod.ts";
 import { defaultLimits, type Limits } from "../limits/mod.ts";
+import {
+  constant,
+  header,
+  i32,
+  i64,
+  leb,
+  list,
+  section,
+  text,
+  type,
+  type Bytes,
+} from "../../test/hostile/assemble.ts";
 import { createEngine, type Result, type RunOptions } from "./mod.ts";
 
 // Guests that want the host's memory, or more of it than they were given; each was a way through before it was a test.
@@ -40,30 +52,6 @@ async function run(source: Uint8Array | "call", asked: Asked = {}): Promise<Resu
 function codeOf(result: Result): string {
   return "failure" in result ? result.failure.code : result.kind;
 }
-
-// A small assembler; the numbers are those of the core specification, chapter 5.
-type Bytes = readonly number[];
-const header: Bytes = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-const i32 = 0x7f;
-const i64 = 0x7e;
-function leb(value: number): Bytes {
-  return value < 128 ? [value] : [(value % 128) | 128, ...leb(Math.floor(value / 128))];
-}
-function constant(value: number): Bytes {
-  const signed = (rest: number): Bytes =>
-    rest >= -64 && rest < 64 ? [rest & 127] : [(rest & 127) | 128, ...signed(rest >> 7)];
-  return [0x41, ...signed(value)];
-}
-const text = (value: string): Bytes => [...leb(value.length), ...Buffer.from(value)];
-const list = (items: readonly Bytes[]): Bytes => [...leb(items.length), ...items.flat()];
-const type = (parameters: Bytes, results: Bytes): Bytes => [
-  0x60,
-  ...leb(parameters.length),
-  ...parameters,
-  ...leb(results.length),
-  ...results,
-];
-const section = (id: number, body: Bytes): Bytes => [id, ...leb(body.length), ...body];
 
 interface Wasm {
   /** Of the one import, when there is one. */

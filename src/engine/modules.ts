@@ -1,3 +1,4 @@
+import { setFlagsFromString } from "node:v8";
 import { Failure } from "../errors/mod.ts";
 import { defaultLimits, limitFailure, type Limits } from "../limits/mod.ts";
 import { ceilingsOf, withCeilings } from "./ceilings.ts";
@@ -127,6 +128,9 @@ async function within(
 }
 
 async function compile(bytes: Uint8Array, name: string): Promise<WebAssembly.Module> {
+  // Or loops of V8's first compiler look for an order to stop only after 13 MB of executed code, and one that fills large memory again
+  // and again takes hours for that: neither ending its thread nor the debugger's order stops it, not even the end of the process.
+  setFlagsFromString("--no-wasm-dynamic-tiering");
   try {
     return await WebAssembly.compile(bytes);
   } catch (cause) {
