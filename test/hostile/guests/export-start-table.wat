@@ -1,0 +1,1 @@
+(module (table (export "_start") 1 funcref))

@@ -1,0 +1,1 @@
+(module (tag (export "_start")))

@@ -1,0 +1,1 @@
+(module (import "" "" (func)) (func (export "_start")))

@@ -1,0 +1,17 @@
+;; Functions by types that are not theirs, with numbers that are none, too large or missing.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param f64 f32 i64 externref) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open" (func $open (result i32)))
+  (import "wasi_snapshot_preview1" "random_get" (func $random (param f64 f64) (result i32)))
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param f64 externref funcref f32) (result i32)))
+  (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_seek" (func $seek (param i32 f64 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (drop (call $write (f64.const nan) (f32.const inf) (i64.const -1) (ref.null extern)))
+    (drop (call $open))
+    (drop (call $random (f64.const -1) (f64.const 1e300)))
+    (drop (call $poll (f64.const nan) (ref.null extern) (ref.func 6) (f32.const 0.5)))
+    (drop (call $clock (i32.const 0) (i32.const 0) (i32.const 0)))
+    (drop (call $seek (i32.const 0) (f64.const nan) (i32.const 0) (i32.const 0))))
+  (elem declare func 6))

@@ -1,0 +1,1 @@
+(module (import "'" "a constant" (global externref)) (func (export "_start")))

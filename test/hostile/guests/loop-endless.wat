@@ -1,0 +1,2 @@
+;; An endless loop.
+(module (func (export "_start") (loop $l (br $l))))
