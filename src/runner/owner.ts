@@ -50,8 +50,9 @@ export class OwnerEngine implements Engine {
     const cached = this.#cached(key);
     if (cached) return cached;
     const name = nameOf(source);
-    const process = await this.#pool.of(this.#owner);
-    const loading = process.load(key, name, limits, () => bytes);
+    const loading = this.#pool.use(this.#owner, (process) =>
+      process.load(key, name, limits, () => bytes),
+    );
     const loaded = await (signal ? orAborted(loading, signal) : loading);
     const module: Module = { digest, name, sizeBytes: bytes.length, ...loaded };
     this.#known.set(module, { key, source, limits });
@@ -74,10 +75,11 @@ export class OwnerEngine implements Engine {
     if (!known) throw new Failure("internal", "The module was not loaded by this engine");
     if (options.signal?.aborted) return failed(aborted(), "stopped");
     try {
-      const process = await this.#pool.of(this.#owner);
-      // A process that took the place of a lost one has never seen it.
-      await process.load(known.key, module.name, known.limits, () => this.#again(module, known));
-      return await process.run(known.key, invocation, options);
+      return await this.#pool.use(this.#owner, async (process) => {
+        // A process that took the place of a lost one has never seen it.
+        await process.load(known.key, module.name, known.limits, () => this.#again(module, known));
+        return await process.run(known.key, invocation, options);
+      });
     } catch (thrown) {
       return failed(toFailure(thrown));
     }

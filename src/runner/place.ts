@@ -8,7 +8,7 @@ import {
   readSync,
   statSync,
 } from "node:fs";
-import { chmod, chown, mkdir, open, rm, type FileHandle } from "node:fs/promises";
+import { chmod, chown, mkdir, open, readlink, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { Collected, HostBytes, Mount, TreeEntry } from "../engine/mod.ts";
 import type { Limits } from "../limits/mod.ts";
@@ -165,7 +165,13 @@ export class Place {
   async #copy(file: string, to: string, size: number): Promise<void> {
     const from = join(this.folder, writtenFolder, file);
     const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
-    await using source = await open(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    await using source = await open(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).catch(() => {
+      throw new Error(`"${file}", which cannot be opened`);
+    });
+    if (process.platform === "linux") {
+      const opened = await readlink(`/proc/self/fd/${source.fd}`);
+      if (opened !== from) throw new Error(`"${file}", which lies elsewhere`);
+    }
     const found = await source.stat();
     const owner = this.#user ?? process.getuid?.();
     if (!found.isFile() || found.nlink !== 1 || (owner !== undefined && found.uid !== owner)) {

@@ -10,6 +10,7 @@ export interface PoolOptions {
 
 interface Owned {
   readonly process: RunnerProcess;
+  users: number;
   idleSince: number;
 }
 
@@ -21,11 +22,13 @@ export class Pool implements AsyncDisposable {
   readonly #options: PoolOptions;
   readonly #owned = new Map<string, Owned>();
   readonly #spares = new Set<RunnerProcess>();
-  readonly #starting = new Map<string, Promise<RunnerProcess>>();
+  readonly #starting = new Map<string, { users: number; readonly owned: Promise<Owned> }>();
   readonly #waiting: (() => void)[] = [];
   readonly #all = new Set<RunnerProcess>();
   #sweeping: NodeJS.Timeout | undefined;
   #refilling: NodeJS.Timeout | undefined;
+  /** Processes that have an owner or are about to, until they are gone. */
+  #taken = 0;
   #nextName = 1;
   #closed = false;
   #startedAhead: Promise<unknown> | undefined;
@@ -39,19 +42,38 @@ export class Pool implements AsyncDisposable {
     this.#startedAhead ??= this.#refill();
   }
 
-  /** The process of an owner; a spare one when it has none. */
-  async of(owner: string): Promise<RunnerProcess> {
+  /** Gives the process of an owner to `work`, a spare one when it has none. It is not taken away before that has ended. */
+  async use<Value>(
+    owner: string,
+    work: (process: RunnerProcess) => Promise<Value>,
+  ): Promise<Value> {
+    const owned = await this.#of(owner);
+    try {
+      return await work(owned.process);
+    } finally {
+      owned.users--;
+      if (owned.users === 0) {
+        owned.idleSince = performance.now();
+        this.#waiting.shift()?.();
+      }
+    }
+  }
+
+  /** Counts the caller as a user before anybody else can look. */
+  async #of(owner: string): Promise<Owned> {
     const known = this.#owned.get(owner);
     if (known?.process.alive) {
-      known.idleSince = Infinity;
-      return known.process;
+      known.users++;
+      return known;
     }
-    let starting = this.#starting.get(owner);
-    if (!starting) {
-      starting = this.#begin(owner).finally(() => this.#starting.delete(owner));
-      this.#starting.set(owner, starting);
+    const starting = this.#starting.get(owner);
+    if (starting) {
+      starting.users++;
+      return starting.owned;
     }
-    return starting;
+    const next = { users: 1, owned: this.#begin(owner) };
+    this.#starting.set(owner, next);
+    return next.owned;
   }
 
   processes(): readonly { readonly owner: string | undefined; readonly pid: number }[] {
@@ -63,29 +85,46 @@ export class Pool implements AsyncDisposable {
     );
   }
 
-  async #begin(owner: string): Promise<RunnerProcess> {
+  async #begin(owner: string): Promise<Owned> {
+    // Whoever comes meanwhile finds that it is under way.
+    await Promise.resolve();
     this.prepare();
-    while (this.#owned.size >= this.#options.mostProcesses && !this.#makeRoom()) {
+    while (this.#taken >= this.#options.mostProcesses) {
+      this.#makeRoom();
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      if (this.#closed) {
+        this.#starting.delete(owner);
+        throw closed();
+      }
     }
-    if (this.#closed) throw closed();
-    const spare = await this.#spare();
-    if (this.#closed) throw closed();
-    const owned: Owned = { process: spare, idleSince: Infinity };
+    this.#taken++;
+    let spare;
+    try {
+      spare = await this.#spare();
+      if (this.#closed) throw closed();
+    } catch (thrown) {
+      this.#starting.delete(owner);
+      this.#giveBack();
+      throw thrown;
+    }
+    const users = this.#starting.get(owner)?.users ?? 0;
+    this.#starting.delete(owner);
+    const owned: Owned = { process: spare, users, idleSince: 0 };
     this.#owned.set(owner, owned);
-    spare.onIdle(() => {
-      owned.idleSince = performance.now();
-      this.#waiting.shift()?.();
-    });
     void spare.gone.then(() => {
       if (this.#owned.get(owner) === owned) this.#owned.delete(owner);
-      this.#waiting.shift()?.();
+      this.#giveBack();
     });
     this.#sweeping ??= setInterval(
       () => this.#sweep(),
       Math.max(10, this.#options.idleMs / 4),
     ).unref();
-    return spare;
+    return owned;
+  }
+
+  #giveBack(): void {
+    this.#taken--;
+    this.#waiting.shift()?.();
   }
 
   /** One that is ready before one that is not. */
@@ -127,22 +166,21 @@ export class Pool implements AsyncDisposable {
     return process;
   }
 
-  /** Ends the process that has had nothing to do for the longest time. */
-  #makeRoom(): boolean {
+  /** Ends the process that has had nothing to do for the longest time; its place is free when it is gone. */
+  #makeRoom(): void {
     const [first] = [...this.#owned]
-      .filter(([, { process }]) => process.busy === 0 || !process.alive)
+      .filter(([, { users }]) => users === 0)
       .toSorted(([, left], [, right]) => left.idleSince - right.idleSince);
-    if (!first) return false;
+    if (!first) return;
     const [owner, { process }] = first;
     this.#owned.delete(owner);
     process.kill("another owner needs its place");
-    return true;
   }
 
   #sweep(): void {
     const oldest = performance.now() - this.#options.idleMs;
-    for (const [owner, { process, idleSince }] of this.#owned) {
-      if (process.alive && (process.busy > 0 || idleSince > oldest)) continue;
+    for (const [owner, { process, users, idleSince }] of this.#owned) {
+      if (users > 0 || idleSince > oldest) continue;
       this.#owned.delete(owner);
       process.kill("it had nothing to do");
     }
@@ -155,7 +193,7 @@ export class Pool implements AsyncDisposable {
     for (const process of this.#all) process.kill("everything ends");
     for (const waiting of this.#waiting) waiting();
     await this.#startedAhead;
-    await Promise.allSettled(this.#starting.values());
+    await Promise.allSettled([...this.#starting.values()].map(({ owned }) => owned));
     await Promise.all([...this.#all].map((process) => process.gone));
   }
 }

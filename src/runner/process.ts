@@ -16,7 +16,7 @@ import { channelDescriptor, type RunnerSettings, type ToRunner } from "./wire.ts
 /** A start takes a tenth of a second; this is for a machine that is busy. */
 const startMs = 30_000;
 /** A guest is stopped in milliseconds; a process that does not say so by then has something else in mind. */
-const stopMs = 5000;
+const stopMs = 3000;
 /** What may come from a process that has nothing to hand out. */
 const smallBytes = 1024 * 1024;
 /** Names of imports and exports of a module, whose count and size have ceilings. */
@@ -78,7 +78,6 @@ export class RunnerProcess {
   >();
   readonly #ready = Promise.withResolvers<undefined>();
   readonly #gone = Promise.withResolvers<undefined>();
-  readonly #onIdle: (() => void)[] = [];
   #nextId = 1;
   #isReady = false;
   #lastWords = "";
@@ -150,11 +149,6 @@ export class RunnerProcess {
     return this.#isReady && this.alive;
   }
 
-  /** Guests and compilations that it was given and that did not end yet. */
-  get busy(): number {
-    return this.#running.size + this.#loading.size + this.#preparing;
-  }
-
   /** Rejects when it does not start. */
   get ready(): Promise<undefined> {
     return this.#ready.promise;
@@ -163,11 +157,6 @@ export class RunnerProcess {
   /** When it and all that it started are gone, and its folders too. */
   get gone(): Promise<undefined> {
     return this.#gone.promise;
-  }
-
-  /** Called each time when nothing is left to do. */
-  onIdle(call: () => void): void {
-    this.#onIdle.push(call);
   }
 
   /** Compiles there, once for each key. `bytes` is asked only when it is needed. */
@@ -439,10 +428,9 @@ export class RunnerProcess {
   }
 
   #rest(): void {
-    if (this.busy > 0) return;
+    if (this.#running.size + this.#loading.size + this.#preparing > 0) return;
     this.#child.unref();
     for (const stream of this.#streams()) stream.unref();
-    for (const call of this.#onIdle) call();
   }
 
   #streams(): readonly Socket[] {

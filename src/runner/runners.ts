@@ -13,8 +13,8 @@ import { findWalls, type Walls } from "./walls.ts";
 
 const stagingPrefix = "atalanta-runners-";
 const mebibyte = 1024 * 1024;
-/** Below this, a process does not even start. */
-const leastMemoryBytes = 1024 * mebibyte;
+/** Below this, a process would not even start. */
+const leastMemoryBytes = 256 * mebibyte;
 
 /** Makes engines for all trust classes; threads and processes are started when they are first needed. */
 export function createRunners(options: RunnerOptions = {}): Runners {
@@ -103,7 +103,10 @@ class AllRunners implements Runners {
   }
 
   #findWalls(): Promise<Walls> {
-    this.#walls ??= findWalls({ memoryBytes: this.#memoryBytes });
+    this.#walls ??= findWalls({
+      memoryBytes: this.#memoryBytes,
+      threads: this.#threads,
+    });
     return this.#walls;
   }
 

@@ -18,12 +18,17 @@ const folders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 /** Threads and processes that one user of ours may have. */
 const processes = 512;
 const descriptors = 4096;
+/** Address space for code that V8 sets aside for each thread, and which counts as memory although nothing lies there. */
+const reservedBytes = 640 * 1024 * 1024;
 const probeMs = 5000;
 /** When the process that started it is gone. */
 const toDie = ["--pdeathsig", "KILL"];
 
 /** Looks which walls can be put up here, by trying them. */
-export async function findWalls(options: { readonly memoryBytes: number }): Promise<Walls> {
+export async function findWalls(options: {
+  readonly memoryBytes: number;
+  readonly threads: number;
+}): Promise<Walls> {
   const root = process.getuid?.() === 0;
   const linux = process.platform === "linux";
   const tools = {
@@ -62,22 +67,30 @@ export async function findWalls(options: { readonly memoryBytes: number }): Prom
       : [];
   const noNewRights = (): readonly string[] =>
     tools.setpriv ? [tools.setpriv, ...toDie, "--no-new-privs"] : [];
+  // The first process of a namespace is deaf to most signals, so ours is the second. A shell adds variables.
+  const second = ["/bin/sh", "-c", `${find("env") ?? "env"} -i "$@"; exit $?`, "sh"];
   const limits = (own: boolean): readonly string[] =>
     tools.prlimit
       ? [
           tools.prlimit,
           "--core=0",
           `--nofile=${descriptors}`,
-          `--data=${options.memoryBytes}`,
+          `--data=${options.memoryBytes + reservedBytes * (options.threads + 3)}`,
           ...(own ? [`--nproc=${processes}`] : []),
         ]
       : [];
 
   const user = root ? newUser() : undefined;
-  const whole = [...death, ...namespaces, ...rights(user), ...limits(root)];
-  if (namespaces.length > 0 && tools.setpriv && tools.prlimit && (await works(whole))) {
+  const all = (given: number | undefined): readonly string[] => [
+    ...death,
+    ...namespaces,
+    ...rights(given),
+    ...second,
+    ...limits(root),
+  ];
+  if (namespaces.length > 0 && tools.setpriv && tools.prlimit && (await works(all(user)))) {
     return {
-      wrapper: (given) => [...death, ...namespaces, ...rights(given), ...limits(root)],
+      wrapper: all,
       ownUser: root,
       wholeGroup: true,
       missing: root ? [] : ["a user of its own"],
@@ -92,7 +105,8 @@ export async function findWalls(options: { readonly memoryBytes: number }): Prom
   const fewer = !asRoot && (await works([...noNewRights(), ...inner], own));
   const withRights = asRoot ? rights : fewer ? noNewRights : () => [];
   const spaced =
-    namespaces.length > 0 && (await works([...namespaces, ...withRights(own), ...inner]));
+    namespaces.length > 0 &&
+    (await works([...death, ...namespaces, ...withRights(own), ...second, ...inner], own));
   const missing = [
     ...(ownUser ? [] : ["a user of its own"]),
     ...(inner.length > 0 ? [] : ["limits of the system"]),
@@ -100,7 +114,12 @@ export async function findWalls(options: { readonly memoryBytes: number }): Prom
     ...(spaced ? [] : ["no network of the system's, no sight of other processes"]),
   ];
   return {
-    wrapper: (given) => [...(spaced ? namespaces : []), ...withRights(given), ...inner],
+    wrapper: (given) => [
+      ...(spaced ? [...death, ...namespaces] : []),
+      ...withRights(given),
+      ...(spaced ? second : []),
+      ...inner,
+    ],
     ownUser,
     wholeGroup: spaced,
     missing,
