@@ -1,5 +1,4 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { extname, resolve } from "node:path";
 import type { Invocation, Module, Result, RunOptions } from "../engine/mod.ts";
@@ -27,8 +26,6 @@ const pathsBytes = 160 * 1024 * 1024;
 const memoryFilesBytes = 80 * 1024 * 1024;
 /** What a process says on stderr when it does not start. */
 const lastWordsBytes = 4096;
-/** The kernel ends these before anything else when memory runs out. */
-const firstToGo = "1000";
 
 export interface StartOptions {
   readonly walls: Walls;
@@ -132,7 +129,6 @@ export class RunnerProcess {
     timer.unref();
     const started = (): void => clearTimeout(timer);
     this.#ready.promise.then(started, started);
-    if (process.platform === "linux") this.#goFirst();
     this.#hold();
   }
 
@@ -410,15 +406,6 @@ export class RunnerProcess {
     if (this.#user !== undefined && !this.#walls.wholeGroup) await endAllOf(this.#user);
     await this.#place.remove().catch(() => undefined);
     this.#gone.resolve(undefined);
-  }
-
-  #goFirst(): void {
-    const { pid } = this.#child;
-    try {
-      if (pid !== undefined) writeFileSync(`/proc/${pid}/oom_score_adj`, firstToGo);
-    } catch {
-      // Where that may not be set, memory's end takes whom it will.
-    }
   }
 
   /** An idle process must not keep ours alive, a busy one must. */

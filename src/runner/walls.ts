@@ -35,12 +35,15 @@ export async function findWalls(options: {
     unshare: linux ? find("unshare") : undefined,
     setpriv: linux ? find("setpriv") : undefined,
     prlimit: linux ? find("prlimit") : undefined,
+    choom: linux ? find("choom") : undefined,
   };
   const nothing = find("true");
   const works = async (wrapper: readonly string[], user?: number): Promise<boolean> =>
     nothing !== undefined && (await succeeds([...wrapper, nothing], user));
 
-  const death = tools.setpriv ? [tools.setpriv, ...toDie] : [];
+  // When memory runs out, these go before anything else of the machine's.
+  const firstToGo = tools.choom ? [tools.choom, "-n", "1000", "--"] : [];
+  const death = tools.setpriv ? [tools.setpriv, ...toDie, ...firstToGo] : [];
   const namespaces = tools.unshare
     ? [
         tools.unshare,
@@ -72,6 +75,7 @@ export async function findWalls(options: {
   const limits = (own: boolean): readonly string[] =>
     tools.prlimit
       ? [
+          ...firstToGo,
           tools.prlimit,
           "--core=0",
           `--nofile=${descriptors}`,
