@@ -51,7 +51,18 @@ export class Connections implements Disposable {
   }
 
   /** Sends a request and waits for the headers of its response. The signal's reason is the failure when it stops that. */
-  send(hop: Hop): Promise<HopResponse> {
+  async send(hop: Hop): Promise<HopResponse> {
+    for (;;) {
+      const response = await this.#try(hop);
+      if (response) return response;
+    }
+  }
+
+  /**
+   * Undefined when a connection that was kept turned out to be closed at the other end, and the request may go again (RFC 9112, 9.3.1).
+   * Each time there is one such connection less.
+   */
+  #try(hop: Hop): Promise<HopResponse | undefined> {
     const { target, signal } = hop;
     return new Promise((resolve, reject) => {
       const request = this.#request(hop);
@@ -61,7 +72,10 @@ export class Connections implements Disposable {
       };
       const fail = (cause: unknown): void => {
         settle();
-        reject(toNetworkFailure(cause, target));
+        const cut = cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
+        if (cut && request.reusedSocket && ["GET", "HEAD", "OPTIONS"].includes(target.method)) {
+          resolve(undefined);
+        } else reject(toNetworkFailure(cause, target));
       };
       signal.addEventListener("abort", stop);
       if (signal.aborted) stop();

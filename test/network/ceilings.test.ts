@@ -30,7 +30,7 @@ describe("ceilings of one step", () => {
     await fetchText(passage, `${url}next`, { redirects: 1 });
     const failure = await failureOf(fetchText(passage, url));
     assert.equal(failure.code, "limit-http-requests");
-    assert.match(failure.message, /one too many; the ceiling is 4$/);
+    assert.match(failure.message, /made 5 HTTP requests, the last to .*; the ceiling is 4$/);
     assert.equal(host.requests.length, 3);
   });
 
@@ -161,6 +161,23 @@ describe("connections belong to one step", () => {
     using second = await open();
     await fetchText(second, url);
     assert.equal(host.connections, 2);
+  });
+
+  test("one that the host has closed meanwhile is no failure of a request that may go again", async () => {
+    let answered = 0;
+    // Every second request finds its connection closed.
+    await using host = await Host.start(() => (answered++ % 2 === 0 ? ok("x") : null));
+    const url = `http://a.example:${host.port}/`;
+    using passage = await open();
+    for (let round = 0; round < 5; round++) assert.equal((await fetchText(passage, url)).body, "x");
+    assert.equal(host.requests.length, 9);
+    const posted = await failureOf(fetchText(passage, url, { method: "POST" }));
+    assert.equal(posted.message, `${url} failed: the connection was cut off`);
+    // On a new connection nothing goes twice.
+    await using broken = await Host.start(() => null);
+    const other = await failureOf(fetchText(passage, `http://a.example:${broken.port}/`));
+    assert.equal(other.code, "network-failed");
+    assert.equal(broken.requests.length, 1);
   });
 
   test("and end with it", async () => {

@@ -169,6 +169,119 @@ describe("both lists decide, in the same way", () => {
   });
 });
 
+describe("a host of another family", () => {
+  test("is reached by its address in brackets, in whatever spelling", async (context) => {
+    const { createServer } = await import("node:http");
+    const server = createServer((request, response) => response.end(request.headers.host));
+    const listening = new Promise<boolean>((done) => {
+      server.on("error", () => done(false));
+      server.listen(0, "::1", () => done(true));
+    });
+    if (!(await listening)) return context.skip("there is no IPv6 here");
+    const address = server.address();
+    const port = typeof address === "object" ? (address?.port ?? 0) : 0;
+    using passage = await open({ operator: [`http://[::1]:${port}`], addresses: [] });
+    for (const name of ["[::1]", "[0:0:0:0:0:0:0:1]", "[0000::0001]"]) {
+      const { body } = await fetchText(passage, `http://${name}:${port}/`);
+      assert.equal(body, `[::1]:${port}`);
+    }
+    await new Promise((done) => server.close(done));
+  });
+});
+
+describe("whatever a URL is made of", () => {
+  const parts = [
+    "good.example",
+    "evil.example",
+    "http",
+    "https",
+    ":",
+    "/",
+    "//",
+    "\\",
+    "@",
+    "#",
+    "?",
+    "%",
+    "%40",
+    "%2f",
+    "%5c",
+    "%00",
+    ".",
+    "..",
+    " ",
+    "\t",
+    "\r\n",
+    "\0",
+    "[",
+    "]",
+    "::1",
+    "127.1",
+    "0x7f000001",
+    "PORT",
+    "。",
+    "／",
+    "＠",
+    "\u00ad",
+    "\u200d",
+    "ß",
+    "İ",
+    "xn--",
+    "user",
+    "&",
+    ";",
+    "=",
+    "*",
+  ];
+
+  test("no name but the allowed one is asked for, and no other host is spoken to", async () => {
+    const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
+    let state = seed;
+    const chance = (below: number): number => {
+      // A linear congruential generator is enough to take parts.
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    const asked = new Set<string>();
+    using passage = await open({
+      step: [withPort("http://good.example:PORT/")],
+      limits: { httpRequests: 100_000 },
+      resolve: async (name) => {
+        asked.add(name);
+        return ["127.0.0.1"];
+      },
+    });
+    const before = host.requests.length;
+    let passed = 0;
+    for (let round = 0; round < 3000; round++) {
+      const middle = Array.from({ length: chance(6) }, () => parts[chance(parts.length)]).join("");
+      const forms = [
+        `http://good.example:PORT${middle}`,
+        `http://${middle}good.example:PORT/`,
+        `http://good.example${middle}:PORT/`,
+        `http:${middle}`,
+        middle,
+      ];
+      const url = withPort(forms[chance(forms.length)] ?? "");
+      try {
+        await fetchText(passage, url);
+        passed++;
+      } catch (thrown) {
+        const { code } = await failureOf(Promise.reject(thrown));
+        assert.match(code, /^network-(?:denied|invalid)$/, `${JSON.stringify(url)}, SEED=${seed}`);
+      }
+    }
+    assert.ok(passed > 50, `only ${passed} were allowed, SEED=${seed}`);
+    assert.deepEqual([...asked], ["good.example"], `SEED=${seed}`);
+    for (const request of host.requests.slice(before)) {
+      assert.match(
+        request,
+        /^GET \/[!-~]* HTTP\/1\.1\r\nHost: good\.example:\d+\r\nConnection: keep-alive\r\n\r\n$/,
+      );
+    }
+  });
+});
+
 describe("a URL that programs read in different ways is refused", () => {
   const urls = [
     "http://good.example@evil.example:PORT/",
