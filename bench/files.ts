@@ -126,14 +126,18 @@ try {
         if (round >= 0) done.push(phases);
       }
     }
-    const figures = Object.fromEntries([...runs].map(([runner, all]) => [runner, medians(all)]));
+    const figures = Object.fromEntries(
+      [...runs].map(([runner, all]) => [runner, { rounds: all.length, ...medians(all) }]),
+    );
     const best = Math.min(
       ...Object.entries(figures)
         .filter(([runner]) => runner !== "ours")
-        .map(([, phases]) => phases["run"] ?? Infinity),
+        .map(([, phases]: readonly [string, Phases]) => phases["run"] ?? Infinity),
     );
-    const ratio = Math.round(((figures["ours"]?.["run"] ?? 0) / best) * 100) / 100;
-    report[`${name} ${amount}`] = { rounds, ...figures, oursToBestRival: ratio };
+    const ratio =
+      Math.round((median((runs.get("ours") ?? []).map((run) => run["run"] ?? 0)) / best) * 100) /
+      100;
+    report[`${name} ${amount}`] = { ...figures, oursToBestRival: ratio };
   }
   process.stdout.write(
     `${JSON.stringify(report, null, process.argv.includes("--json") ? 0 : 2)}\n`,

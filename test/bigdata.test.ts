@@ -163,7 +163,7 @@ test("a million small writes cost the memory of their bytes", async (t) => {
       kind: "wasm",
       module: { path: guest },
       arguments: ["talk", "500000"],
-      limits: { output: "16Mi" },
+      limits: { output: "16Mi", logLines: "1M" },
     },
     environment: [],
     inputs: [],

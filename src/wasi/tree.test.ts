@@ -59,4 +59,20 @@ describe("content of a file", () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.deepEqual(readdirSync(folder), []);
   });
+
+  test("of the host stays what it was when the guest writes into it", () => {
+    const tree = new Tree(defaultLimits, () => folder);
+    const bytes = new Uint8Array([1, 2, 3]);
+    const content = { kind: "file", mode: 0o644, content: { kind: "bytes", bytes } } as const;
+    tree.mount({ path: "/f", readOnly: false, content });
+    const file = tree.root.children.get("f");
+    assert(file?.kind === "file");
+    assert.deepEqual([tree.memoryBytes, tree.filesBytes], [0, 0]);
+    tree.write(file, 1, new Uint8Array([9]), 0, 1);
+    const into = new Uint8Array(3);
+    tree.read(file, 0, into, 0, 3);
+    assert.deepEqual([...into], [1, 9, 3]);
+    assert.deepEqual([...bytes], [1, 2, 3]);
+    assert.deepEqual([tree.memoryBytes, tree.filesBytes], [3, 3]);
+  });
 });

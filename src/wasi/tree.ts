@@ -84,7 +84,7 @@ type Content =
       readonly offset: number;
       readonly size: number;
     }
-  /** `given`: the host's bytes, which count for nothing until the guest writes. */
+  /** `given`: the host's bytes, which count for nothing and are not written to: the first write makes them the guest's own. */
   | { readonly kind: "memory"; bytes: Uint8Array; length: number; given: boolean }
   | Spill;
 
@@ -302,6 +302,7 @@ export class Tree {
   #own(file: FileNode, size: number): Exclude<Content, { kind: "slice" }> {
     const before = file.content;
     if (before.kind === "memory" && before.given) {
+      before.bytes = before.bytes.slice();
       before.given = false;
       this.#memoryBytes += before.bytes.length;
     }
@@ -443,7 +444,5 @@ function ofHost(content: HostBytes): Content {
   if (content.kind === "slice") {
     return { kind: "slice", path: content.path, offset: content.offset, size: content.size };
   }
-  // Copied, because the guest may write into it while the host keeps its own.
-  const bytes = content.bytes.slice();
-  return { kind: "memory", bytes, length: bytes.length, given: true };
+  return { kind: "memory", bytes: content.bytes, length: content.bytes.length, given: true };
 }
