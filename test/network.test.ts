@@ -284,3 +284,26 @@ describe("a configuration beside the workflow", () => {
     }
   });
 });
+
+describe("atalanta exec", () => {
+  const client = "test/guests/http/http.wasm";
+
+  test("reaches no host but those of --allow-host", async () => {
+    const command = ["--", "GET", `${host}/`, "-q", "1"];
+    const none = await atalanta("exec", client, ...command);
+    assert.equal(none.status, 3);
+    assert.match(
+      none.stdout,
+      /^send: errno 2: network-denied: GET .* is not in the step's list and the operator's list\./,
+    );
+    const allowed = await atalanta("exec", client, "--allow-host", host, ...command);
+    assert.match(allowed.stdout, /^200\n\d+ bytes$/);
+    const local = host.replace("127.0.0.1", "localhost");
+    const named = ["--allow-host", local];
+    const away = await atalanta("exec", client, ...named, "--", "GET", `${local}/`, "-q", "1");
+    assert.match(away.stdout, /leads to an address that is loopback/);
+    const listed = [...named, "--allow-address", "127.0.0.1", "--allow-address", "::1"];
+    const there = await atalanta("exec", client, ...listed, "--", "GET", `${local}/`, "-q", "1");
+    assert.match(there.stdout, /^200\n/);
+  });
+});

@@ -38,11 +38,7 @@ export function createGate(options: GateOptions): Gate {
   const operator = parseRules(permissions.allowedHosts);
   const house: House = {
     operator,
-    ranges: parseRanges([
-      ...(permissions.allowedAddresses ?? []),
-      // Whoever lists an address means that address.
-      ...operator.flatMap(({ address }) => address ?? []),
-    ]),
+    ranges: parseRanges(permissions.allowedAddresses ?? []),
     names: new Names(resolve),
     slots: new Slots(options.openAtOnce ?? openAtOnce),
     unreadMs: options.unreadMs ?? unreadMs,
@@ -271,7 +267,7 @@ class StepPassage implements Passage {
     const hints = refusing.map(([, side]) =>
       side === "step"
         ? `Add "${entry}" to permissions.http.allowedHosts of the step.`
-        : `The operator may add "${entry}" to permissions.http.allowedHosts in atalanta.yaml, or give --allow-host ${entry}.`,
+        : `The operator may add "${entry}" to permissions.http.allowedHosts of the file for --config, or give --allow-host ${entry}.`,
     );
     throw new Failure(
       "network-denied",
@@ -282,13 +278,18 @@ class StepPassage implements Passage {
 
   /** Addresses to connect to. A name that leads to some that are not allowed is left with the others. */
   async #addresses(target: Target, signal: AbortSignal): Promise<readonly string[]> {
+    // Whoever lists an address means it; a name that leads there is another matter.
+    const { operator, ranges } = this.#house;
+    if (operator.some((rule) => rule.address === target.host && rule.allows(target))) {
+      return [target.host];
+    }
     let found: readonly string[];
     try {
       found = await this.#house.names.find(target.host, signal);
     } catch (thrown) {
       throw toNetworkFailure(thrown, target);
     }
-    const refused = found.map((address) => refusedAddress(address, this.#house.ranges));
+    const refused = found.map((address) => refusedAddress(address, ranges));
     const allowed = found.filter((_address, index) => refused[index] === undefined);
     if (allowed.length > 0) return allowed;
     const [what] = refused;
@@ -298,7 +299,7 @@ class StepPassage implements Passage {
       "network-denied",
       `"${target.host}" leads to an address that is ${what}, which the operator has not listed`,
       {
-        hint: "The operator may add the address or its range to permissions.http.allowedAddresses in atalanta.yaml.",
+        hint: "The operator may add the address or its range to permissions.http.allowedAddresses of the file for --config, or give --allow-address.",
       },
     );
   }

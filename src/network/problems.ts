@@ -20,7 +20,7 @@ export function toNetworkFailure(thrown: unknown, target: Target): Failure {
     "network-failed",
     `${shown(target)} failed: ${reason}`,
     untrusted
-      ? { hint: "Is its authority named under permissions.http.caFile in atalanta.yaml?" }
+      ? { hint: "Is its authority named under permissions.http.caFile of the file for --config?" }
       : {},
   );
 }

@@ -67,7 +67,7 @@ export class Placeholders {
           "secret-missing",
           `The step wants the secret "${label}", which the operator has not given`,
           {
-            hint: `Name where it lies and where it may go in atalanta.yaml, under secrets.${name}.${key}.`,
+            hint: `Name where it lies and where it may go in the file for --config, under secrets.${name}.${key}.`,
           },
         );
       }
@@ -139,7 +139,7 @@ export class Placeholders {
           "network-denied",
           `The secret "${secret.label}" may not go to ${shown(target)}`,
           {
-            hint: `Its hosts are listed in atalanta.yaml, under secrets.${secret.label.replace("/", ".")}.`,
+            hint: `Its hosts are listed in the file for --config, under secrets.${secret.label.replace("/", ".")}.`,
           },
         );
       }
@@ -147,7 +147,7 @@ export class Placeholders {
         throw new Failure(
           "network-denied",
           `The secret "${secret.label}" may not go into a ${part}`,
-          { hint: `Add "${part}" to "in" of the secret in atalanta.yaml.` },
+          { hint: `Add "${part}" to "in" of the secret, in the file for --config.` },
         );
       }
       filled = filled.replaceAll(secret.token, () => secret.value);
@@ -188,6 +188,6 @@ function readable(bytes: Uint8Array, label: string, header: boolean): string {
           : undefined;
   if (what === undefined) return value;
   throw new Failure("secret-invalid", `The secret "${label}" ${what}`, {
-    hint: "Check the variable or file that atalanta.yaml names for it.",
+    hint: "Check the variable or file that the file for --config names for it.",
   });
 }

@@ -151,6 +151,20 @@ describe("the operator may list addresses", () => {
     assert.equal((await failureOf(fetchText(wild, `${url}/`))).code, "network-denied");
   });
 
+  test("an address in the list of hosts is not open to names that lead there", async () => {
+    const operator = [`http://127.0.0.1:${host.port}`, "http://*.partner.example:*"];
+    using passage = await open({ operator, addresses: [] });
+    for (const url of [`http://a.partner.example:${host.port}/`, "http://a.partner.example:22/"]) {
+      assert.match(
+        (await failureOf(fetchText(passage, url))).message,
+        /an address that is loopback/,
+      );
+    }
+    assert.equal((await fetchText(passage, `http://127.0.0.1:${host.port}/`)).body, "here");
+    const other = await failureOf(fetchText(passage, "http://127.0.0.1:22/"));
+    assert.match(other.message, /is not in the operator's list/);
+  });
+
   test("listing an address does not let a name lead there that is not in the list of hosts", async () => {
     using passage = await open({ operator: [`http://127.0.0.1:${host.port}`], addresses: [] });
     const failure = await failureOf(fetchText(passage, `http://a.example:${host.port}/`));

@@ -157,7 +157,7 @@ describe("both lists decide, in the same way", () => {
     );
     assert.equal(
       first.hint,
-      `Add "${entry}" to permissions.http.allowedHosts of the step. The operator may add "${entry}" to permissions.http.allowedHosts in atalanta.yaml, or give --allow-host ${entry}.`,
+      `Add "${entry}" to permissions.http.allowedHosts of the step. The operator may add "${entry}" to permissions.http.allowedHosts of the file for --config, or give --allow-host ${entry}.`,
     );
     using near = await open({ operator: [withPort("POST http://a.example:PORT/v1/")] });
     const second = await failureOf(fetchText(near, url));
