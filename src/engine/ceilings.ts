@@ -8,6 +8,8 @@ import { Tally } from "./tally.ts";
 const pageBytes = 65_536;
 /** Programs have one or two; each costs memory even when it is empty. */
 const tableCount = 1000;
+/** Programs have 10 to 30; a module of 64 MiB could have 20 million, which takes seconds to count. */
+const sectionCount = 10_000;
 
 /**
  * Writes our ceilings into the memory and table sections of a module: V8 has no ceiling of its own for a memory that the
@@ -22,9 +24,15 @@ export function withCeilings(bytes: Uint8Array, name: string, limits: Limits): U
   const reader = new Reader(bytes, name, 8);
   // What stays as it is is handed on in as few parts as possible: a module may have millions of sections.
   let unchanged = 0;
+  let sections = 0;
   let types: readonly Signature[] = [];
   let bodies: readonly number[] = [];
   while (reader.at < bytes.length) {
+    if (++sections > sectionCount) {
+      throw new Failure("module-unsupported", `"${name}" has more than ${sectionCount} sections`, {
+        hint: "Build it without custom sections.",
+      });
+    }
     const start = reader.at;
     const id = reader.byte();
     const size = reader.number();

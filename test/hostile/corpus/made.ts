@@ -75,7 +75,9 @@ const damaged = bytes.map(([name, wants, make]): Hostile => ({
 
 export const made: readonly Hostile[] = [
   ...damaged,
-  { name: "sections-million", wants: "have 20 million sections", ends: /^(module-entry|module-invalid)$/, make: () => whole(many(20_000_000, [0, 1, 0])), withinMs: 20_000, long: true },
+  { name: "sections-most", wants: "have as many sections as it may", ends: "exit 0", make: () => Buffer.concat([hello(), many(9980, [0, 1, 0])]) },
+  { name: "sections-more", wants: "have a few more sections than it may", ends: "module-unsupported", make: () => Buffer.concat([hello(), many(10_000, [0, 1, 0])]) },
+  { name: "sections-million", wants: "have 20 million sections", ends: "module-unsupported", make: () => whole(many(20_000_000, [0, 1, 0])) },
   { name: "functions-million", wants: "have a million functions", ends: "limit-module-functions", make: () => whole(emptyType, large(3, leb(1_000_000), many(1_000_000, [0])), large(10, leb(1_000_000), many(1_000_000, [2, 0, 0x0b]))) },
   { name: "types-million", wants: "have a million types", ends: "limit-module-types", make: () => whole(large(1, leb(1_000_000), many(1_000_000, type([], [])))) },
   { name: "imports-many", wants: "import one function 100,000 times", ends: "limit-module-imports", make: () => whole(emptyType, large(2, leb(100_000), many(100_000, [...text("wasi_snapshot_preview1"), ...text("sched_yield"), 0, 0]))) },
