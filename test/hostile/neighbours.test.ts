@@ -32,19 +32,19 @@ test(`${steps} steps of one owner fail never while another runs the ${whole ? "w
     }
   };
   const attacks = Promise.all(Array.from({ length: atOnce }, attack));
-  let attacking = true;
+  const under = { way: true };
   void attacks.finally(() => {
-    attacking = false;
+    under.way = false;
   });
   const times: number[] = [];
   let beside = 0;
   // Until both are through: every step counts, and the corpus is run to its end.
-  for (let step = 0; step < steps || attacking; step++) {
+  for (let step = 0; step < steps || under.way; step++) {
     const start = performance.now();
     const { how, said, stdout } = await runGuest(b, hello);
     times.push(performance.now() - start);
     assert.deepEqual([how, said, stdout], ["exit 0", "", "hello\n"], `step ${step}`);
-    if (attacking) beside++;
+    if (under.way) beside++;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   await attacks;

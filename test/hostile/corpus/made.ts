@@ -102,6 +102,7 @@ export const made: readonly Hostile[] = [
   { name: "constant-long", wants: "have a variable that is a sum of 500,000 numbers", ends: /^(exit 0|module-invalid|module-unsupported)$/, make: () => whole(emptyType, oneFunction, large(6, [1, i32, 0], constant(1), many(500_000, [0x41, 1, 0x6a]), [0x0b]), start, section(10, [1, 2, 0, 0x0b])) },
   { name: "too-large", wants: "be one byte larger than a module may be", ends: "module-too-large", make: () => Buffer.concat([hello(), Buffer.alloc(64 * 1024 * 1024)]) },
   { name: "custom-url", wants: "have whoever reads it fetch something", ends: "exit 0", make: () => Buffer.concat([hello(), large(0, text("sourceMappingURL"), text("http://169.254.169.254/latest/meta-data")), large(0, text("external_debug_info"), text("file:///etc/passwd"))]) },
+  { name: "trap-forged", wants: "show a stack, an error or a terminal's orders of its own by the names of its functions", ends: "trap: unreachable", make: forgedNames },
   { name: "custom-names", wants: "have names of megabytes for its functions", ends: "exit 0", make: () => Buffer.concat([hello(), large(0, text("name"), [1, ...leb(5_000_006), 1, 0, ...leb(5_000_000)], Buffer.alloc(5_000_000, "A"))]) },
   { name: "custom-names-damaged", wants: "have names that end behind their section", ends: "exit 0", make: () => Buffer.concat([hello(), large(0, text("name"), [1, 0xff, 0xff, 0xff, 0xff, 15, 0xff, 0xff, 0xff, 0xff, 15, 0, 0xff, 0xff, 0x7f])]) },
 ]; // prettier-ignore
@@ -116,5 +117,22 @@ function manyParameters(): Uint8Array {
     section(3, [2, 0, 1]),
     start,
     large(10, [2, ...leb(first.length)], first, leb(own.length), own),
+  );
+} // prettier-ignore
+
+/** Three functions that call each other to a trap, under names that are more than names. */
+function forgedNames(): Uint8Array {
+  const names = [
+    "x (/root/.ssh/id_rsa:1:1)\n    at fake (wasm://wasm/1:wasm-function[7]:0x1)",
+    "\u001b[2J\u001b]0;title\u0007\r::error::fake",
+    "__proto__",
+  ].map((name, index) => [index, ...text(name)]);
+  const inner = list(names);
+  return whole(
+    emptyType,
+    section(3, [3, 0, 0, 0]),
+    section(7, list([[...text("_start"), 0, 2]])),
+    section(10, list([[3, 0, 0x00, 0x0b], [4, 0, 0x10, 0, 0x0b], [4, 0, 0x10, 1, 0x0b]])),
+    section(0, [...text("name"), 1, ...leb(inner.length), ...inner]),
   );
 } // prettier-ignore

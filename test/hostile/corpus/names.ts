@@ -35,5 +35,4 @@ export const names: readonly Hostile[] = [
   { name: "export-nothing", wants: "be nothing", ends: "module-entry" },
   { name: "export-reactor", wants: "be a library", ends: "module-entry" },
   { name: "dangling-start", wants: "have nothing to start but its start function", ends: "module-entry" },
-  { name: "trap-names", wants: "show a stack, an error or a terminal's orders of its own", ends: "trap: unreachable" },
 ]; // prettier-ignore
