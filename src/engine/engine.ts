@@ -452,8 +452,8 @@ class ThreadEngine implements Engine {
       if (until.kind === "answer") void this.#ask(place, job, until.ask);
       else job.waking = setTimeout(() => this.#due(place, job), Math.min(until.ms, longestTimerMs));
     }
-    this.#schedule();
     if (message.type === "done") this.#settle(job, resultOf(message.outcome));
+    this.#schedule();
   }
 
   /** Wakes a guest with what it asked for. */

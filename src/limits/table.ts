@@ -166,7 +166,7 @@ const table = {
   stack: {
     field: "stackBytes",
     unit: "bytes",
-    default: "4Mi",
+    default: "1Mi",
     most: "64Mi",
     scope: "host",
     code: "limit-stack",

@@ -1,6 +1,7 @@
 /** A small assembler for guests that are about one number; the numbers are those of the core specification, chapter 5. */
 type Bytes = readonly number[];
 
+const header: Bytes = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 const i32 = 0x7f;
 
 function leb(value: number): Bytes {
@@ -42,7 +43,7 @@ export function moduleOf(parts: Parts): Uint8Array {
   const entry = [...(locals === 0 ? [0] : [1, ...leb(locals), i32]), ...body, 0x0b];
   const idle: Bytes = [2, 0, 0x0b];
   return Buffer.from([
-    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...header,
     ...section(1, list([[0x60, 0, 0], ...times(types - 1, () => [0x60, 1, i32, 1, i32])])),
     ...section(
       2,
@@ -72,9 +73,6 @@ export function growing(pages: number): Bytes {
 
 /** Counts to a number, or without end. */
 export function counting(to: number): Bytes {
-  return [
-    ...[0x03, 0x40, 0x20, 0, ...constant(1), 0x6a, 0x22, 0],
-    ...(to === Infinity ? [0x1a, 0x0c, 0] : [...constant(to), 0x49, 0x0d, 0]),
-    0x0b,
-  ];
+  const again = to === Infinity ? [0x1a, 0x0c, 0] : [...constant(to), 0x49, 0x0d, 0];
+  return [0x03, 0x40, 0x20, 0, ...constant(1), 0x6a, 0x22, 0, ...again, 0x0b];
 }
