@@ -14,7 +14,7 @@ const rows = page
   .split("\n")
   .filter((line) => line.startsWith("|"))
   .map((line) => line.split("|").map((cell) => cell.trim()))
-  .map((cells) => cells.slice(1, -1));
+  .map((cells) => cells.slice(1, -1).map((cell) => cell.replaceAll("\\_", "_")));
 const inCode = (cell: string): string | undefined => /^`([^`]+)`$/.exec(cell)?.[1];
 
 describe("docs/sandbox.md", () => {
