@@ -25,6 +25,16 @@ export interface RunnerOptions {
   readonly program?: string;
 }
 
+/** One runner process, as an operator sees it. */
+export interface RunnerView {
+  /** A spare one has none. */
+  readonly owner: string | undefined;
+  /** Also the number of its process group. */
+  readonly pid: number;
+  /** Whether it has started to its end. */
+  readonly ready: boolean;
+}
+
 /** Engines for every trust class. Disposing ends all threads and processes. */
 export interface Runners extends AsyncDisposable {
   /**
@@ -34,8 +44,8 @@ export interface Runners extends AsyncDisposable {
   engine(need: { readonly trust: Trust; readonly owner: string }): Engine;
   /** Starts what the class needs ahead of its first use. */
   prepare(trust: Trust): void;
-  /** Runner processes that live: each is the first of its group. A spare one has no owner. */
-  processes(): readonly { readonly owner: string | undefined; readonly pid: number }[];
+  /** Runner processes that live. */
+  processes(): readonly RunnerView[];
   /** What the class `process` lacks on this machine, in words; empty where every wall stands. */
   weaknesses(): Promise<readonly string[]>;
 }

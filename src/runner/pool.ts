@@ -1,4 +1,5 @@
 import { Failure } from "../errors/mod.ts";
+import type { RunnerView } from "./mod.ts";
 import { RunnerProcess, type StartOptions } from "./process.ts";
 
 export interface PoolOptions {
@@ -76,11 +77,11 @@ export class Pool implements AsyncDisposable {
     return next.owned;
   }
 
-  processes(): readonly { readonly owner: string | undefined; readonly pid: number }[] {
+  processes(): readonly RunnerView[] {
     const owners = new Map([...this.#owned].map(([owner, { process }]) => [process, owner]));
     return [...this.#all].flatMap((process) =>
       process.alive && process.pid !== undefined
-        ? [{ owner: owners.get(process), pid: process.pid }]
+        ? [{ owner: owners.get(process), pid: process.pid, ready: process.isReady }]
         : [],
     );
   }

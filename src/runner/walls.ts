@@ -75,7 +75,6 @@ export async function findWalls(options: {
   const limits = (own: boolean): readonly string[] =>
     tools.prlimit
       ? [
-          ...firstToGo,
           tools.prlimit,
           "--core=0",
           `--nofile=${descriptors}`,
@@ -103,7 +102,7 @@ export async function findWalls(options: {
   // One by one, from the inside out.
   const ownUser = root && (await works([], user));
   const own = ownUser ? user : undefined;
-  const limited = limits(ownUser);
+  const limited = [...firstToGo, ...limits(ownUser)];
   const inner = limited.length > 0 && (await works(limited, own)) ? limited : [];
   const asRoot = ownUser && tools.setpriv && (await works([...rights(own), ...inner]));
   const fewer = !asRoot && (await works([...noNewRights(), ...inner], own));
