@@ -11,12 +11,13 @@ export interface Target {
   readonly close?: () => Promise<void>;
 }
 
-export type TargetName = "module" | "yaml" | "workflow";
+export type TargetName = "module" | "yaml" | "workflow" | "wasi";
 
 const files: Readonly<Record<TargetName, () => Promise<Target>>> = {
   module: () => import("./module.ts"),
   yaml: () => import("./yaml.ts"),
   workflow: () => import("./workflow.ts"),
+  wasi: () => import("./wasi.ts"),
 };
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of the table above

@@ -5,32 +5,30 @@ import type { DirectoryNode, Node } from "./tree.ts";
 
 const followLink = 1;
 
+/** A path as a guest gave it, and the directory it begins at. */
+export interface Given {
+  readonly from: DirectoryNode;
+  readonly path: string;
+}
+
 /** The paths of one guest, each from an open directory that may do what is asked. */
 export interface Paths {
-  /** To look at what is there; `flags` are `lookupflags`. */
-  readonly look: (
-    fd: number,
-    flags: number,
-    pointer: number,
-    length: number,
-    needed: number,
-  ) => Resolved;
-  /** To change a name: a link at the end is itself what is meant, whatever follows it. */
-  readonly change: (fd: number, pointer: number, length: number, needed: number) => Resolved;
+  readonly given: (fd: number, pointer: number, length: number, needed: number) => Given;
+  /** Where it leads for a look; `flags` are `lookupflags`. */
+  readonly look: (given: Given, flags: number) => Resolved;
+  /** Where it leads for a change of the name: a link at the end is itself what is meant, whatever follows it. */
+  readonly change: (given: Given) => Resolved;
 }
 
 export function pathsOf({ memory, table, world: { limits } }: Sandbox): Paths {
   return {
-    look(fd, flags, pointer, length, needed) {
+    given(fd, pointer, length, needed) {
       const { node } = table.directory(fd, needed);
-      const follow = follows(flags);
-      return resolvePath(node, memory.text(pointer, length), { follow, limits });
+      return { from: node, path: memory.text(pointer, length) };
     },
-    change(fd, pointer, length, needed) {
-      const { node } = table.directory(fd, needed);
-      const options = { follow: false, followSlash: false, limits };
-      return resolvePath(node, memory.text(pointer, length), options);
-    },
+    look: ({ from, path }, flags) => resolvePath(from, path, { follow: follows(flags), limits }),
+    change: ({ from, path }) =>
+      resolvePath(from, path, { follow: false, followSlash: false, limits }),
   };
 }
 

@@ -1,7 +1,7 @@
 """Runs guests in wasmtime (PyPI) on real directories: a line of JSON in, a line of JSON out.
 
 In:  {"arguments": [...], "environment": [[name, value]...], "stdin": hex, "preopens": [{"path": guest's, "readOnly": bool,
-      "entries": [{"kind": "file"|"directory"|"symlink", "path", "content": hex, "target"}]}], "tree": bool}
+      "entries": [{"kind": "file"|"directory"|"symlink", "path", "content": hex, "target"}]}], "trees": bool}
 Out: {"told": text, "stdout": hex, "end": "exit N" or "trap: why", "trees": [[entry...]...] when asked for}
 """
 
@@ -46,8 +46,7 @@ def walk(root):
                 entry.update(kind="directory")
             else:
                 with open(path, "rb") as file:
-                    content = file.read(1 << 20)
-                entry.update(kind="file", content=content.hex(), size=os.path.getsize(path))
+                    entry.update(kind="file", content=file.read().hex())
             found.append(entry)
     return sorted(found, key=lambda entry: entry["path"])
 
@@ -84,7 +83,7 @@ def run(asked, folder):
     with open(os.path.join(folder, "out"), "rb") as file:
         stdout = file.read().hex()
     answer = {"told": told, "stdout": stdout, "end": end}
-    if asked.get("tree"):
+    if asked["trees"]:
         answer["trees"] = [walk(root) for root in roots]
     return answer
 

@@ -1,17 +1,28 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { guest } from "./ours.ts";
 import type { Outcome, Setting } from "./setting.ts";
 
-/** One entry of a real directory after the guest ended. */
-export interface Found {
-  readonly path: string;
-  readonly kind: "file" | "directory" | "symlink";
-  readonly content?: string;
-  readonly target?: string;
-  readonly size?: number;
+export const wasmtimeVersion = "50.0.1";
+
+/** The interpreter of a virtual environment of our own, which may not be there yet. */
+const environment = join(tmpdir(), `atalanta-wasmtime-${wasmtimeVersion}`);
+const python = join(environment, "bin", "python");
+
+/** An interpreter that has wasmtime; PYTHON may name one. Undefined when there is none. */
+export function findPython(): string | undefined {
+  return process.env["PYTHON"] ?? (existsSync(python) ? python : undefined);
+}
+
+/** Makes a virtual environment with wasmtime in the temporary folder. */
+export function makePython(): string {
+  execFileSync("python3", ["-m", "venv", environment]);
+  execFileSync(python, ["-m", "pip", "install", "--quiet", `wasmtime==${wasmtimeVersion}`]);
+  return python;
 }
 
 /** Runs scripts in wasmtime from PyPI, on real directories. */
@@ -41,8 +52,8 @@ export class Wasmtime implements AsyncDisposable {
   async run(
     script: string,
     setting: Setting,
-    tree = false,
-  ): Promise<Outcome & { readonly trees?: readonly (readonly Found[])[] }> {
+    { trees = false }: { readonly trees?: boolean } = {},
+  ): Promise<Outcome> {
     const asked = {
       ...setting,
       arguments: ["guest", script, ...setting.arguments],
@@ -55,7 +66,7 @@ export class Wasmtime implements AsyncDisposable {
             : entry,
         ),
       })),
-      tree,
+      trees,
     };
     this.#child.stdin?.write(`${JSON.stringify(asked)}\n`);
     const answer = await this.#lines.next();

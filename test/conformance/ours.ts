@@ -1,37 +1,95 @@
-import { resolve } from "node:path";
-import { createEngine, type Engine, type Mount } from "../../src/engine/mod.ts";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import {
+  createEngine,
+  type Collected,
+  type Engine,
+  type HostBytes,
+  type Mount,
+} from "../../src/engine/mod.ts";
 import { defaultLimits } from "../../src/limits/mod.ts";
-import type { Outcome, Preopen, Setting } from "./setting.ts";
+import type { Found, Outcome, Preopen, Setting } from "./setting.ts";
 
 export const guest: string = resolve(import.meta.dirname, "guest/guest.wasm");
 
 /** Runs scripts in our own engine. */
 export class Ours implements AsyncDisposable {
   readonly #engine: Engine = createEngine({ threads: 1 });
+  readonly #folder = mkdtempSync(join(tmpdir(), "conformance-"));
+  readonly #taken = new Set<string>();
+  #files = 0;
 
-  async run(script: string, setting: Setting): Promise<Outcome> {
+  /** With `slices`, files lie on the host's disk until the guest writes to them. */
+  async run(
+    script: string,
+    setting: Setting,
+    { slices = false, trees = false }: { readonly slices?: boolean; readonly trees?: boolean } = {},
+  ): Promise<Outcome> {
     const module = await this.#engine.load({ path: guest });
+    const content = (text: string): HostBytes => {
+      const bytes = Buffer.from(text);
+      return slices ? this.#slice(bytes) : { kind: "bytes", bytes };
+    };
     const result = await this.#engine.run(module, {
       arguments: ["guest", script, ...setting.arguments],
       environment: new Map(setting.environment),
       stdin: Buffer.from(setting.stdin),
-      mounts: setting.preopens.map(mountOf),
+      mounts: setting.preopens.map((preopen) => mountOf(preopen, content)),
       preopens: setting.preopens.map(({ path }) => path),
-      collect: [],
+      collect: trees ? setting.preopens.map(({ path }) => path) : [],
       limits: { ...defaultLimits, timeMs: 20_000 },
     });
     const told = Buffer.from(result.stderr).toString();
-    if (result.kind === "exited") return { told, end: `exit ${result.exitCode}` };
-    if (result.kind === "trapped") return { told, end: `trap: ${result.message}` };
-    return { told, end: `${result.kind}: ${result.failure.code}` };
+    const stdout = Buffer.from(result.stdout).toString("hex");
+    this.#taken.clear();
+    const found = trees ? { trees: result.collected.map((item) => this.#treeOf(item)) } : {};
+    for (const path of this.#taken) rmSync(path, { force: true });
+    const end =
+      result.kind === "exited"
+        ? `exit ${result.exitCode}`
+        : result.kind === "trapped"
+          ? `trap: ${result.message}`
+          : `${result.kind}: ${result.failure.code}`;
+    return { told, stdout, end, ...found };
+  }
+
+  /** The bytes in the middle of a file, so that its beginning and end are not theirs. */
+  #slice(bytes: Buffer): HostBytes {
+    const path = join(this.#folder, `${this.#files++ % 64}`);
+    writeFileSync(path, Buffer.concat([Buffer.from("before"), bytes, Buffer.from("after")]));
+    return { kind: "slice", path, offset: 6, size: bytes.length };
+  }
+
+  #treeOf(collected: Collected): Found[] {
+    if (collected.kind !== "directory") return [];
+    return collected.entries.map((entry): Found => {
+      const { path } = entry;
+      if (entry.kind === "directory") return { path, kind: "directory" };
+      if (entry.kind === "symlink") return { path, kind: "symlink", target: entry.target };
+      return { path, kind: "file", content: this.#contentOf(entry.content).toString("hex") };
+    });
+  }
+
+  #contentOf(content: HostBytes): Buffer {
+    if (content.kind === "bytes") return Buffer.from(content.bytes);
+    const { path, offset, size } = content;
+    const bytes = readFileSync(path).subarray(offset, offset + size);
+    // A spilled file is ours now; under a second name it may be gone already.
+    if (!path.startsWith(this.#folder)) this.#taken.add(path);
+    return bytes;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#engine[Symbol.asyncDispose]();
+    rmSync(this.#folder, { recursive: true });
   }
 }
 
-function mountOf({ path, readOnly, entries }: Preopen): Mount {
+function mountOf(
+  { path, readOnly, entries }: Preopen,
+  content: (text: string) => HostBytes,
+): Mount {
   return {
     path,
     readOnly,
@@ -40,8 +98,7 @@ function mountOf({ path, readOnly, entries }: Preopen): Mount {
       entries: entries.map((entry) => {
         if (entry.kind === "directory") return { ...entry, mode: 0o755 };
         if (entry.kind === "symlink") return entry;
-        const content = { kind: "bytes", bytes: Buffer.from(entry.content) } as const;
-        return { kind: "file", path: entry.path, mode: 0o644, content } as const;
+        return { kind: "file", path: entry.path, mode: 0o644, content: content(entry.content) };
       }),
     },
   };

@@ -8,10 +8,7 @@
  *
  * PYTHON names an interpreter with the package `wasmtime`; without it a virtual environment is made in the temporary folder.
  */
-import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { cases } from "./cases.ts";
 import {
   compare,
@@ -21,11 +18,10 @@ import {
   readGolden,
   type Explanation,
 } from "./compare.ts";
-import { Wasmtime } from "./live.ts";
+import { findPython, makePython, Wasmtime, wasmtimeVersion as version } from "./live.ts";
 import { Script } from "./script.ts";
 import { setting } from "./setting.ts";
 
-const version = "50.0.1";
 const mode = process.argv[2];
 
 if (mode === "--explain") await explain();
@@ -40,7 +36,7 @@ else {
 }
 
 async function ask(): Promise<Record<string, readonly string[]>> {
-  await using wasmtime = await Wasmtime.start(process.env["PYTHON"] ?? interpreter());
+  await using wasmtime = await Wasmtime.start(findPython() ?? makePython());
   if (wasmtime.version !== version) {
     throw new Error(`wasmtime is ${wasmtime.version}, not ${version}`);
   }
@@ -74,14 +70,4 @@ async function explain(): Promise<void> {
   for (const { why, answers } of written) {
     console.log(`${Object.keys(answers).length} cases: ${why || "no reason yet"}`);
   }
-}
-
-function interpreter(): string {
-  const folder = join(tmpdir(), `atalanta-wasmtime-${version}`);
-  const python = join(folder, "bin", "python");
-  if (!existsSync(python)) {
-    execFileSync("python3", ["-m", "venv", folder]);
-    execFileSync(python, ["-m", "pip", "install", "--quiet", `wasmtime==${version}`]);
-  }
-  return python;
 }

@@ -24,7 +24,9 @@ export type Step =
       readonly raw?: Readonly<Record<number, number | bigint>>;
     }
   | { readonly grow: number }
-  | { readonly exit: number };
+  | { readonly exit: number }
+  /** The name is no descriptor any more, whatever comes to have its number. */
+  | { readonly forget: string };
 
 /** What a parameter (or two) of a call is. `out` ones have no argument: the guest tells what was written there. */
 type Parameter =
@@ -133,6 +135,8 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 const bytesOf = (value: string | Uint8Array | number): Uint8Array =>
   typeof value === "number" ? new Uint8Array(value) : Buffer.from(value);
 
+const none = new Uint8Array(0);
+
 type Read = (hexOf: readonly Buffer[]) => string;
 interface Compiled {
   readonly lines: string[];
@@ -157,6 +161,7 @@ export class Script {
       .map((step, index) => {
         if ("grow" in step) return `m ${step.grow}\n`;
         if ("exit" in step) return `x ${step.exit}\n`;
+        if ("forget" in step) return `s ${this.#slot(step.forget)} f0ffffff\n`;
         return `${this.#compiled[index]?.lines.join("\n")}\n`;
       })
       .join("");
@@ -167,6 +172,10 @@ export class Script {
     const lines = told.split("\n").slice(0, -1);
     const answers: string[] = [];
     for (const [index, step] of this.#steps.entries()) {
+      if ("forget" in step) {
+        answers.push("forgotten");
+        continue;
+      }
       const first = lines.shift();
       if (first === undefined) break;
       if ("grow" in step) answers.push(`grown from ${first}`);
@@ -181,6 +190,21 @@ export class Script {
       }
     }
     return answers;
+  }
+
+  /** What a guest would tell whose calls were answered so, by the names of errors and the bytes that were given. */
+  tell(
+    answers: readonly { readonly errno: string; readonly out: readonly Uint8Array[] }[],
+  ): string {
+    const given = [...answers];
+    return this.#compiled
+      .map((compiled) => {
+        if (!compiled) return "";
+        const { errno, out } = given.shift() ?? { errno: "success", out: [] };
+        const gets = Array.from({ length: compiled.gets }, (_, index) => out[index] ?? none);
+        return [`${errnos.indexOf(errno)}`, ...gets.map(hex), ""].join("\n");
+      })
+      .join("");
   }
 
   #slot(name: string): number {

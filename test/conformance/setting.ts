@@ -20,9 +20,22 @@ export interface Setting {
   readonly preopens: readonly Preopen[];
 }
 
+/** One entry of a preopened directory after the guest ended. */
+export interface Found {
+  readonly path: string;
+  readonly kind: "file" | "directory" | "symlink";
+  /** Hexadecimal. */
+  readonly content?: string;
+  readonly target?: string;
+}
+
 /** How a guest ended, and what it told. */
 export interface Outcome {
   readonly told: string;
+  /** Hexadecimal. */
+  readonly stdout: string;
+  /** What then lay in each preopen, when that was asked for. */
+  readonly trees?: readonly (readonly Found[])[];
   /** `exit N` or `trap: why`. */
   readonly end: string;
 }

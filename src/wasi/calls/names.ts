@@ -1,5 +1,5 @@
 import { Errno } from "../errno.ts";
-import { changeable, pathsOf, takesNames } from "../paths.ts";
+import { changeable, existing, pathsOf, takesNames } from "../paths.ts";
 import type { Resolved } from "../resolve.ts";
 import { right } from "../rights.ts";
 import type { Calls, Sandbox } from "../sandbox.ts";
@@ -9,7 +9,7 @@ import { touch, type DirectoryNode, type Node } from "../tree.ts";
 export function nameCalls(sandbox: Sandbox): Calls {
   const { memory, table, world } = sandbox;
   const { tree, limits } = world;
-  const { look, change } = pathsOf(sandbox);
+  const { given, look, change } = pathsOf(sandbox);
   const remove = ({ parent, name }: Resolved, node: Node): void => {
     parent.children.delete(name);
     touch(parent);
@@ -17,7 +17,7 @@ export function nameCalls(sandbox: Sandbox): Calls {
   };
   return {
     path_create_directory(fd: number, pointer: number, length: number) {
-      const { parent, name, node } = change(fd, pointer, length, right.createDirectory);
+      const { parent, name, node } = change(given(fd, pointer, length, right.createDirectory));
       if (node) throw new Errno("exist");
       takesNames(parent);
       tree.createDirectory(parent, name);
@@ -31,11 +31,12 @@ export function nameCalls(sandbox: Sandbox): Calls {
       newPointer: number,
       newLength: number,
     ) {
-      const from = look(fd, flags, pointer, length, right.linkSource);
-      const to = look(newFd, 0, newPointer, newLength, right.linkTarget);
-      const { node } = from;
-      if (!node) throw new Errno("noent");
-      if (from.directory && node.kind !== "directory") throw new Errno("notdir");
+      // Both descriptors are looked at before either path.
+      table.directory(fd, right.linkSource);
+      const target = given(newFd, newPointer, newLength, right.linkTarget);
+      const source = given(fd, pointer, length, right.linkSource);
+      const node = existing(look(source, flags));
+      const to = look(target, 0);
       refuseExisting(to);
       if (to.directory) throw new Errno("noent");
       if (node.kind === "directory") throw new Errno("perm");
@@ -45,7 +46,7 @@ export function nameCalls(sandbox: Sandbox): Calls {
       tree.link(to.parent, to.name, node);
     },
     path_remove_directory(fd: number, pointer: number, length: number) {
-      const found = change(fd, pointer, length, right.removeDirectory);
+      const found = change(given(fd, pointer, length, right.removeDirectory));
       const { parent, node, dots } = found;
       if (!node) throw new Errno("noent");
       if (dots) throw new Errno("inval");
@@ -62,8 +63,12 @@ export function nameCalls(sandbox: Sandbox): Calls {
       newPointer: number,
       newLength: number,
     ) {
-      const from = change(fd, pointer, length, right.renameSource);
-      const to = change(newFd, newPointer, newLength, right.renameTarget);
+      // Both descriptors are looked at before either path.
+      table.directory(fd, right.renameSource);
+      const target = given(newFd, newPointer, newLength, right.renameTarget);
+      const source = given(fd, pointer, length, right.renameSource);
+      const from = change(source);
+      const to = change(target);
       if (from.dots || to.dots) throw new Errno("busy");
       const { node } = from;
       if (!node) throw new Errno("noent");
@@ -88,12 +93,13 @@ export function nameCalls(sandbox: Sandbox): Calls {
       newPointer: number,
       newLength: number,
     ) {
+      const path = given(fd, newPointer, newLength, right.symlink);
       const target = memory.text(pointer, length);
-      const to = look(fd, 0, newPointer, newLength, right.symlink);
-      if (target.includes("\0")) throw new Errno("inval");
-      if (target === "") throw new Errno("noent");
       // It could never be followed: nothing leads to the root of a guest's own paths.
       if (target.startsWith("/")) throw new Errno("perm");
+      const to = look(path, 0);
+      if (target.includes("\0")) throw new Errno("inval");
+      if (target === "") throw new Errno("noent");
       if (length >>> 0 > limits.pathBytes) throw new Errno("nametoolong", "pathLength");
       refuseExisting(to);
       if (to.directory) throw new Errno("noent");
@@ -101,7 +107,7 @@ export function nameCalls(sandbox: Sandbox): Calls {
       tree.createLink(to.parent, to.name, target);
     },
     path_unlink_file(fd: number, pointer: number, length: number) {
-      const found = look(fd, 0, pointer, length, right.unlink);
+      const found = look(given(fd, pointer, length, right.unlink), 0);
       const { parent, node, directory } = found;
       if (!node) throw new Errno("noent");
       if (node.kind === "directory") throw new Errno("isdir");

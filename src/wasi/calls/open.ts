@@ -40,6 +40,7 @@ export function openCalls({ memory, table, world: { tree, limits } }: Sandbox): 
       const rights = asRights(asked);
       const write = (rights & right.write) !== 0;
       const read = (rights & right.read) !== 0 || !write;
+      const path = memory.text(pointer, length);
       const directory = from(fd);
       demand(directory, right.open);
       const { inheriting } = directory.rights;
@@ -47,7 +48,7 @@ export function openCalls({ memory, table, world: { tree, limits } }: Sandbox): 
       if (denied !== 0 || (truncate && (inheriting & right.setSize) === 0)) {
         throw new Errno("notcapable");
       }
-      const found = resolvePath(directory.node, memory.text(pointer, length), {
+      const found = resolvePath(directory.node, path, {
         follow: follows(lookup) && !exclusive,
         followSlash: !create,
         limits,

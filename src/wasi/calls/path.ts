@@ -7,10 +7,11 @@ import { askedTimes, putStat, setTimes } from "../stat.ts";
 /** Looking at what lies at a path. */
 export function pathCalls(sandbox: Sandbox): Calls {
   const { memory } = sandbox;
-  const { look } = pathsOf(sandbox);
+  const { given, look } = pathsOf(sandbox);
   return {
     path_filestat_get(fd: number, flags: number, pointer: number, length: number, stat: number) {
-      putStat(memory, stat, existing(look(fd, flags, pointer, length, right.pathFilestatGet)));
+      const path = given(fd, pointer, length, right.pathFilestatGet);
+      putStat(memory, stat, existing(look(path, flags)));
     },
     path_filestat_set_times(
       fd: number,
@@ -22,7 +23,8 @@ export function pathCalls(sandbox: Sandbox): Calls {
       flags: number,
     ) {
       const times = askedTimes(accessed, modified, flags);
-      setTimes(existing(look(fd, lookup, pointer, length, right.pathSetTimes)), times);
+      const path = given(fd, pointer, length, right.pathSetTimes);
+      setTimes(existing(look(path, lookup)), times);
     },
     path_readlink(
       fd: number,
@@ -32,7 +34,7 @@ export function pathCalls(sandbox: Sandbox): Calls {
       room: number,
       done: number,
     ) {
-      const node = existing(look(fd, 0, pointer, length, right.readlink));
+      const node = existing(look(given(fd, pointer, length, right.readlink), 0));
       if (node.kind !== "symlink") throw new Errno("inval");
       const target = Buffer.from(node.target).subarray(0, room >>> 0);
       memory.at(done, 4);
