@@ -415,11 +415,16 @@ export class Model {
         if (inode.kind === "directory" && over.kind !== "directory") fail("notdir");
         if (inode.kind !== "directory" && over.kind === "directory") fail("isdir");
         if (over.kind === "directory" && over.names.length > 0) fail("notempty");
-        this.#remove(to.directory, to.name);
         over.links--;
       }
       this.#remove(from.directory, from.name);
-      this.#add(to.directory, to.name, inode);
+      // What takes the place of something is read where that was.
+      const entry = { name: to.name, inode };
+      const { names } = to.directory;
+      to.directory.names = over
+        ? names.map((old) => (old.name === to.name ? entry : old))
+        : [...names, entry];
+      this.#touch(to.directory);
       if (inode.kind === "directory") inode.above = to.directory;
     },
     fd_close: ([fd]: [Descriptor]) => {

@@ -25,6 +25,11 @@ const parts = [
   "f", "x", "new", "dir", "deep", "hollow", "link", "dlink", "empty", "y", "dangling", "nowhere", "loop", "up", "back", "chain",
   "slashed", "..", ".", "ümlaut", "out",
 ] as const; // prettier-ignore
+/** Paths that lead somewhere as a round begins, or may lead to something new. */
+const good = [
+  "f", "new", "dir/x", "hollow/new", "dir", "hollow", "empty", "link", "dir/deep/y", "dir/deep", "dlink/x", "g", "sub", "sub/new",
+  "dlink", "hollow/a", "chain", "dir/back", "dir/new", "other", "dlink/deep/y", ".", "dir/../f", "dangling",
+] as const; // prettier-ignore
 const odd: readonly Uint8Array[] = [
   bytes(""),
   bytes("/"),
@@ -36,7 +41,7 @@ const odd: readonly Uint8Array[] = [
 ];
 const texts = ["", "A", "bc", "0123456789", "z".repeat(300), "w".repeat(5000)] as const;
 const rooms = [0, 1, 3, 10, 100, 6000] as const;
-const places = [0n, 1n, 5n, 10n, 300n, 5000n, 300_000n, -1n] as const;
+const places = [0n, 1n, 5n, 10n, 2n, 300n, 5000n, 300_000n, -1n] as const;
 const times = [0n, 1n, 1_500_000_000_123_456_789n, 4_000_000_000_000_000_000n] as const;
 
 let ours: Ours | undefined;
@@ -109,7 +114,8 @@ function read(steps: readonly Step[], outcome: Outcome, plain: boolean): Read {
 
 /** Without what a real directory tells differently: times, who lies above, and inodes, which come again for other files. */
 function masked(step: Step | undefined, answer: string): string {
-  const twoPaths = step && "call" in step && ["path_link", "path_rename"].includes(step.call);
+  const twoPaths =
+    step && "call" in step && ["path_link", "path_rename", "path_symlink"].includes(step.call);
   // When both paths are wrong, which of them is told of is each host's own affair.
   if (twoPaths && answer !== "ok") return "an error";
   return answer
@@ -146,17 +152,28 @@ class Guest {
   readonly steps: Step[] = names.map((forget) => ({ forget }));
   readonly #chance: Chance;
   readonly #plain: boolean;
+  /** Names that were opened last as a file, or as a directory, if all went well. */
+  readonly #files = new Set<string>();
+  readonly #directories = new Set<string>();
 
   constructor(chance: Chance, plain: boolean) {
     this.#chance = chance;
     this.#plain = plain;
-    for (let count = 0; count < 60 && chance.below(25) > 0; count++) this.#step();
+    for (let count = 0; count < 100 && chance.below(50) > 0; count++) this.#step();
+  }
+
+  #opening(as: string, directory: boolean): string {
+    this.#files.delete(as);
+    this.#directories.delete(as);
+    (directory ? this.#directories : this.#files).add(as);
+    return as;
   }
 
   #path(): Uint8Array {
     const { pick, one, below } = bound(this.#chance);
     // Where a NUL is noticed is each host's own affair.
-    if (one(30)) return pick(this.#plain ? odd.filter((path) => !path.includes(0)) : odd);
+    if (below(10) < 8) return bytes(pick(good) + pick(["", "", "", "", "", "", "", "", "/"]));
+    if (one(12)) return pick(this.#plain ? odd.filter((path) => !path.includes(0)) : odd);
     const depth = pick([1, 1, 2, 2, 3, 4]);
     const path = Array.from({ length: depth }, () => pick(parts)).join("/");
     return bytes(
@@ -166,12 +183,21 @@ class Guest {
 
   /** A directory to begin at. */
   #from(): Descriptor {
-    const at = [3, 3, 3, 4, ...names] as const;
-    return this.#chance.pick(this.#plain ? at : [...at, 5, 0, 99]);
+    const { pick, below } = bound(this.#chance);
+    if (below(4) < 3) return 3;
+    const at = [4, 3, ...this.#directories, pick(names)];
+    return pick(this.#plain ? at : [...at, 5, 0, 99]);
   }
 
   #fd(): Descriptor {
-    return this.#chance.pick(this.#plain ? names : [...names, ...names, 3, 0, 1, 99]);
+    const { pick, below } = bound(this.#chance);
+    if (below(8) < 7 && this.#files.size > 0) return pick([...this.#files]);
+    return pick(this.#plain ? names : [...names, 3, 0, 1, 99]);
+  }
+
+  #named(): string {
+    const open = [...this.#files, ...this.#directories];
+    return this.#chance.pick(open.length > 0 ? open : names);
   }
 
   #lookup(): number {
@@ -220,7 +246,7 @@ class Guest {
             ]);
         const flags = plain ? 0 : pick([0, 0, append, 4, 31]);
         add(
-          open(this.#path(), pick(names), {
+          open(this.#path(), this.#opening(pick(names), false), {
             at: this.#from(),
             lookup: this.#lookup(),
             oflags: how,
@@ -231,7 +257,7 @@ class Guest {
       },
       () =>
         add(
-          open(this.#path(), pick(names), {
+          open(this.#path(), this.#opening(pick(names), false), {
             at: this.#from(),
             lookup: this.#lookup(),
             rights: rights.read,
@@ -239,13 +265,18 @@ class Guest {
         ),
       () =>
         add(
-          open(this.#path(), pick(names), {
+          open(this.#path(), this.#opening(pick(names), true), {
             at: this.#from(),
             lookup: this.#lookup(),
             oflags: directory,
             rights: rights.read | rights.readdir,
           }),
         ),
+      () => {
+        const name = this.#opening(pick(names), false);
+        const options = { oflags: create, rights: rights.read | rights.write, lookup: 1 };
+        add(open(pick(good), name, options));
+      },
       () => add(c("fd_readdir", this.#from(), 4096, 0n)),
       () => add(c("path_readlink", this.#from(), this.#path(), pick([100, 3, 0]))),
       () => add(c("fd_filestat_get", this.#fd())),
@@ -260,6 +291,8 @@ class Guest {
       () => add(c("fd_filestat_set_size", this.#fd(), pick(places))),
       () => {
         const name = pick(names);
+        this.#files.delete(name);
+        this.#directories.delete(name);
         // Its number may come back for another descriptor, and when is a table's own affair.
         add(c("fd_close", name), { forget: name });
       },
@@ -282,7 +315,8 @@ class Guest {
       },
       () => add(c("path_symlink", this.#path(), this.#from(), this.#path())),
       () => {
-        const [from, to] = [pick(names), pick(names)];
+        const known = [...this.#files, ...this.#directories, ...names];
+        const [from, to] = [pick(known), pick(known)];
         add(c("fd_renumber", from, to));
         if (from !== to) add({ forget: from });
       },
@@ -290,10 +324,10 @@ class Guest {
     const own: readonly (() => void)[] = [
       () => add(c("fd_allocate", this.#fd(), pick(places), pick(places))),
       () => add(c("fd_fdstat_get", this.#fd())),
-      () => add(c("fd_fdstat_set_flags", pick(names), pick([0, append, 31]))),
+      () => add(c("fd_fdstat_set_flags", this.#fd(), pick([0, append, 31]))),
       () => {
         const [base, inheriting] = [this.#mask(), this.#mask()];
-        add(c("fd_fdstat_set_rights", pick(names), base, inheriting));
+        add(c("fd_fdstat_set_rights", this.#named(), base, inheriting));
       },
       () =>
         add(
@@ -306,7 +340,7 @@ class Guest {
         ),
       () => {
         const flags = pick([5, 1, 4, 2, 8, 10, 3, 15]);
-        add(c("fd_filestat_set_times", pick(names), pick(times), pick(times), flags));
+        add(c("fd_filestat_set_times", this.#fd(), pick(times), pick(times), flags));
       },
       () => {
         const [at, lookup, path] = [this.#from(), this.#lookup(), this.#path()];
@@ -319,8 +353,8 @@ class Guest {
         );
         add(c("poll_oneoff", fds));
       },
-      () => add(c("fd_sync", pick(names))),
-      () => add(c("fd_advise", pick(names), 0n, 0n, 0)),
+      () => add(c("fd_sync", this.#fd())),
+      () => add(c("fd_advise", this.#fd(), 0n, 0n, 0)),
     ];
     const groups = plain ? [looks, data, changes] : [looks, data, changes, own];
     pick(pick(groups))();
