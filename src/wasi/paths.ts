@@ -6,7 +6,7 @@ import type { DirectoryNode, Node } from "./tree.ts";
 const followLink = 1;
 
 /** A path as a guest gave it, and the directory it begins at. */
-export interface Given {
+interface Given {
   readonly from: DirectoryNode;
   readonly path: string;
 }
