@@ -1,6 +1,6 @@
 import { Failure } from "../errors/mod.ts";
 import { limitFailure, type Limits } from "../limits/mod.ts";
-import { checkCode, type Signature } from "./code.ts";
+import { checkCode } from "./code.ts";
 import { namesWithoutEnd } from "./names.ts";
 import { Reader, truncated } from "./reader.ts";
 import { Tally } from "./tally.ts";
@@ -25,8 +25,7 @@ export function withCeilings(bytes: Uint8Array, name: string, limits: Limits): U
   // What stays as it is is handed on in as few parts as possible: a module may have millions of sections.
   let unchanged = 0;
   let sections = 0;
-  let types: readonly Signature[] = [];
-  let bodies: readonly number[] = [];
+  let widest = 0;
   while (reader.at < bytes.length) {
     if (++sections > sectionCount) {
       throw new Failure("module-unsupported", `"${name}" has more than ${sectionCount} sections`, {
@@ -38,9 +37,8 @@ export function withCeilings(bytes: Uint8Array, name: string, limits: Limits): U
     const size = reader.number();
     const body = reader.take(size);
     tally.add(id, body);
-    if (id === 1) types = readTypes(new Reader(body, name), name);
-    else if (id === 3) bodies = readNumbers(new Reader(body, name));
-    else if (id === 10) checkCode(body, name, { types, bodies });
+    if (id === 1) widest = checkTypes(new Reader(body, name), name);
+    else if (id === 10) checkCode(body, name, widest);
     const changed = rewritten(id, body, name, limits);
     if (changed === undefined) continue;
     parts.push(bytes.subarray(unchanged, start), changed);
@@ -106,10 +104,10 @@ function checkHeader(bytes: Uint8Array, name: string, limits: Limits): void {
   }
 }
 
-/** Functions are the only types that make nothing on V8's heap (section 5.3 of the specification's version 3). */
-function readTypes(reader: Reader, name: string): Signature[] {
+/** Functions are the only types that make nothing on V8's heap (section 5.3 of the specification's version 3). Returns the most values that one has. */
+function checkTypes(reader: Reader, name: string): number {
   const count = reader.number();
-  const types: Signature[] = [];
+  let widest = 0;
   for (let index = 0; index < count; index++) {
     const form = reader.byte();
     // Types are small negative numbers, in one byte; anything else is no module.
@@ -119,10 +117,9 @@ function readTypes(reader: Reader, name: string): Signature[] {
         hint: "Build it without the garbage-collection and typed-reference proposals.",
       });
     }
-    const parameters = values(reader);
-    types.push({ parameters, results: values(reader) });
+    widest = Math.max(widest, values(reader) + values(reader));
   }
-  return types;
+  return widest;
 }
 
 /** Passes by a list of types of values; how many there were. */
@@ -130,13 +127,6 @@ function values(reader: Reader): number {
   const count = reader.number();
   for (let left = count; left > 0; left--) reader.valueType();
   return count;
-}
-
-function readNumbers(reader: Reader): number[] {
-  const count = reader.number();
-  const numbers: number[] = [];
-  for (let index = 0; index < count; index++) numbers.push(reader.number());
-  return numbers;
 }
 
 function memories(body: Uint8Array, name: string, limits: Limits): Uint8Array {

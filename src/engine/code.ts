@@ -4,20 +4,8 @@ import { Reader } from "./reader.ts";
 /** What V8's optimising compiler may be asked to do for one function, and for a module; programs of 3 MB have 80,000 and 1 million. */
 const functionEffort = 10_000_000;
 const moduleEffort = 1_000_000_000;
-/** Effort of one byte, one loop and one call by table: measured with Node 26.10, a unit is about 100 ns and 25 bytes. */
-const efforts = { byte: 9, loop: 1000, indirectCall: 500 } as const;
-
-/** Parameters and results of a type, by its index. */
-export interface Signature {
-  readonly parameters: number;
-  readonly results: number;
-}
-
-export interface Functions {
-  readonly types: readonly Signature[];
-  /** Types of the functions that have a body, in their order. */
-  readonly bodies: readonly number[];
-}
+/** Measured with Node 26.10: a unit is about 100 ns and 25 bytes. A value that a call, a catch or a block takes or gives is one or some. */
+const efforts = { byte: 9, loop: 1000, call: 60, indirectCall: 500, value: 4 } as const;
 
 /**
  * Looks at all instructions before V8 does, and refuses two kinds of programs.
@@ -29,15 +17,16 @@ export interface Functions {
  * Functions that cost V8's compiler more than they weigh: it keeps a value for each local variable at each branch, so a module of
  * 50 KB took minutes and all of the machine's memory, which ends the whole process.
  *
+ * `widest` is the most parameters and results that a type of the module has together: whose they are is not looked up.
+ *
  * The walk follows the core specification, section 5.4. An instruction that it does not know is refused, too: behind it, anything could hide.
  */
-export function checkCode(body: Uint8Array, name: string, { types, bodies }: Functions): void {
+export function checkCode(body: Uint8Array, name: string, widest: number): void {
   const reader = new Reader(body, name);
   const count = reader.number();
   let sum = 0;
   for (let index = 0; index < count; index++) {
-    const parameters = types[bodies[index] ?? -1]?.parameters ?? 0;
-    const effort = new Walk(reader.take(reader.number()), name, types).function(parameters);
+    const effort = new Walk(reader.take(reader.number()), name).function(widest);
     sum += effort;
     if (effort <= functionEffort && sum <= moduleEffort) continue;
     const what = effort > functionEffort ? "a function" : "functions";
@@ -52,22 +41,19 @@ class Walk {
   #at = 0;
   readonly #bytes: Uint8Array;
   readonly #name: string;
-  readonly #types: readonly Signature[];
   #branches = 0;
   #loops = 0;
+  #calls = 0;
   #indirectCalls = 0;
-  /** Most values that a block takes and gives. */
-  #widest = 0;
 
-  constructor(bytes: Uint8Array, name: string, types: readonly Signature[]) {
+  constructor(bytes: Uint8Array, name: string) {
     this.#bytes = bytes;
     this.#name = name;
-    this.#types = types;
   }
 
   /** The groups of locals, then instructions up to the last byte; what it costs to compile. */
-  function(parameters: number): number {
-    let locals = parameters;
+  function(widest: number): number {
+    let locals = 0;
     for (let left = this.#number(); left > 0 && this.#more(); left--) {
       locals += this.#number();
       this.#valueType();
@@ -82,8 +68,9 @@ class Walk {
     return (
       this.#bytes.length * efforts.byte +
       this.#loops * efforts.loop +
+      this.#calls * (efforts.call + widest * efforts.value) +
       this.#indirectCalls * efforts.indirectCall +
-      this.#branches * (locals + this.#widest)
+      this.#branches * (locals + widest)
     );
   }
 
@@ -116,7 +103,13 @@ class Walk {
       case 0xd5:
       case 0xd6:
         this.#branches++;
+        if (opcode === 0x07) this.#calls++;
         if (opcode !== 0x05 && opcode !== 0x19) this.#skip();
+        break;
+      case 0x08:
+      case 0x10:
+        this.#calls++;
+        this.#skip();
         break;
       case 0x0e: {
         const targets = this.#number() + 1;
@@ -126,6 +119,7 @@ class Walk {
       }
       case 0x11:
       case 0x14:
+        this.#calls++;
         this.#indirectCalls++;
         this.#numbers(opcode === 0x11 ? 2 : 1);
         break;
@@ -143,6 +137,7 @@ class Walk {
         // Kinds 0 and 1 name a tag and a label, 2 and 3 a label.
         for (let left = this.#number(); left > 0 && this.#more(); left--) {
           this.#branches++;
+          this.#calls++;
           this.#numbers(this.#number() < 2 ? 2 : 1);
         }
         break;
@@ -208,16 +203,10 @@ class Walk {
     this.#skip();
   }
 
-  /** A type of one value, none, or the number of a function's type. */
+  /** A type of one value, none, or the number of a function's type, which has no byte of a reference. */
   #blockType(): void {
     this.#branches++;
-    const first = this.#bytes[this.#at] ?? 0;
-    // Types of values are negative numbers: bit 6 is their sign.
-    if (first >= 0x40 && first < 0x80) this.#valueType();
-    else {
-      const { parameters, results } = this.#types[this.#number()] ?? { parameters: 0, results: 0 };
-      this.#widest = Math.max(this.#widest, parameters + results);
-    }
+    this.#valueType();
   }
 
   /** One byte, a type's number, or a byte and a number for a reference to a type. */
@@ -262,7 +251,7 @@ class Walk {
 /** Opcodes of which so many numbers follow. */
 const plain: ReadonlyMap<number, number> = new Map([
   ...[0x00, 0x01, 0x0a, 0x0b, 0x0f, 0x1a, 0x1b, 0xd1, 0xd3, 0xd4].map(without),
-  ...[0x08, 0x09, 0x10, 0x18, 0x3f, 0x40, 0x41, 0x42, 0xd0, 0xd2].map(withOne),
+  ...[0x09, 0x18, 0x3f, 0x40, 0x41, 0x42, 0xd0, 0xd2].map(withOne),
 ]);
 function without(opcode: number): readonly [number, number] {
   return [opcode, 0];

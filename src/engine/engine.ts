@@ -8,7 +8,7 @@ import { usedUp } from "./guest.ts";
 import { interrupt } from "./interrupt.ts";
 import { Lines } from "./lines.ts";
 import type { Engine, EngineOptions, Invocation, Module, Result, RunOptions } from "./mod.ts";
-import { keptModules, Modules, type Compiled } from "./modules.ts";
+import { tooMany, Modules, type Compiled } from "./modules.ts";
 import { Requests } from "./requests.ts";
 import { aborted, endedBy, lostThread, refused, resultOf } from "./results.ts";
 import { removeLeftovers, stagingFolder } from "./staging.ts";
@@ -53,7 +53,8 @@ interface Job {
 /** A thread with what the pool knows of it. */
 interface Place {
   readonly thread: Thread;
-  readonly known: Set<string>;
+  /** Modules that it was sent, with their sizes. */
+  readonly known: Map<string, number>;
   /** Guests may come. */
   ready: boolean;
   /** The group that it was started for, until it is ready. */
@@ -271,7 +272,7 @@ class ThreadEngine implements Engine {
     const thread = startThread(this.#stagingFolder, stackBytes);
     const place: Place = {
       thread,
-      known: new Set(),
+      known: new Map(),
       ready: false,
       promisedTo: group,
       running: undefined,
@@ -353,11 +354,11 @@ class ThreadEngine implements Engine {
     this.#active++;
     this.#occupy(place, job);
     if (!place.known.has(compiled.key)) {
-      if (place.known.size >= keptModules) {
+      if (tooMany([...place.known.values(), compiled.sizeBytes])) {
         place.known.clear();
         send(place.thread, { type: "forget" });
       }
-      place.known.add(compiled.key);
+      place.known.set(compiled.key, compiled.sizeBytes);
       const { key, module, starts } = compiled;
       send(place.thread, { type: "module", key, module, starts });
     }

@@ -155,6 +155,22 @@ describe("what would lie in V8's heap", () => {
   });
 });
 
+test("compiled modules are kept up to 256 MiB of them, and no longer", async () => {
+  const sized = async (fill: number) => {
+    const name = text(String.fromCodePoint(fill));
+    const custom = Buffer.alloc(50 * 1024 * 1024, fill);
+    const size = custom.length + name.length;
+    const head = Buffer.from([0, ...leb(size), ...name]);
+    const bytes = Buffer.concat([wasm({ body: [] }), head, custom]);
+    return engine.load({ bytes, name: "large" });
+  };
+  const first = await sized(65);
+  assert.equal(await sized(65), first);
+  // The fifth is the last that fits beside it; with the sixth, what was not used for the longest time goes.
+  for (let other = 66; other <= 70; other++) await sized(other);
+  assert.notEqual(await sized(65), first);
+});
+
 test("a function's name of megabytes does not become a trap's text 60 times over", async () => {
   const named = (length: number, count: Bytes = [1]): Buffer => {
     const names = [...count, 0, ...leb(length), ...Buffer.alloc(length, "A")];

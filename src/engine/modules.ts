@@ -7,11 +7,20 @@ import { ModuleFiles, nameOf, type ModuleSource } from "./source.ts";
 import { startAsExport, startExport } from "./start.ts";
 
 /** Compiled modules kept; the least recently used goes first. */
-export const keptModules = 64;
+const keptModules = 64;
+/** Bytes of all modules that are kept; what V8 made of them takes some times as much. */
+const keptBytes = 256 * 1024 * 1024;
+
+/** Whether a list of modules' sizes is longer than what is kept. */
+export function tooMany(sizes: Iterable<number>): boolean {
+  const all = [...sizes];
+  return all.length > keptModules || all.reduce((sum, size) => sum + size, 0) > keptBytes;
+}
 
 export interface Compiled {
   readonly key: string;
   readonly module: WebAssembly.Module;
+  readonly sizeBytes: number;
   /** Whether it exports a start function for us. */
   readonly starts: boolean;
   /** Whether a guest of it has ever waited. */
@@ -80,10 +89,19 @@ export class Modules {
         .map((item) => item.name)
         .filter((item) => startable === undefined || item !== startExport),
     };
-    this.#compiled.set(loaded, { key, module, starts: startable !== undefined, parks: false });
+    const sizeBytes = bytes.length;
+    this.#compiled.set(loaded, {
+      key,
+      module,
+      sizeBytes,
+      starts: startable !== undefined,
+      parks: false,
+    });
     this.#cache.set(key, loaded);
-    const [oldest] = this.#cache.keys();
-    if (this.#cache.size > keptModules && oldest !== undefined) this.#cache.delete(oldest);
+    for (const oldest of this.#cache.keys()) {
+      if (!tooMany(this.#cache.values().map((kept) => kept.sizeBytes))) break;
+      this.#cache.delete(oldest);
+    }
     return loaded;
   }
 
