@@ -15,6 +15,7 @@ export const errno = {
   isdir: 31,
   loop: 32,
   mfile: 33,
+  msgsize: 35,
   nametoolong: 37,
   noent: 44,
   nomem: 48,

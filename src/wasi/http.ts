@@ -70,6 +70,8 @@ const urlBytes = 16 * 1024;
 const headerBytes = 64 * 1024;
 const headerCount = 200;
 const mostRedirects = 10;
+/** A body lies in memory whole, here and on its way. */
+const bodyBytes = 64 * 1024 * 1024;
 /** Responses that were not closed, read to their end or not: their headers lie in this thread's heap. */
 const openResponses = 64;
 
@@ -190,6 +192,8 @@ export function http(world: HttpWorld): Record<string, WebAssembly.ImportValue> 
           `${openResponses} responses are open; close those that are read`,
         );
       const sent = slice(body, bodyLength);
+      if (sent.length > bodyBytes)
+        throw new Refused(errno.msgsize, `a body has ${sent.length} bytes; ${bodyBytes} may be`);
       // Whoever answers counts all bytes; this one is so that a copy of more is never made.
       if (sent.length > world.limits.httpBytes) {
         const what = `A request's body of ${sent.length} bytes is too large`;

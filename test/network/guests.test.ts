@@ -122,6 +122,28 @@ function battery(trust: Trust): void {
       assert.equal(host.requests.length, 1);
     });
 
+    test("a body of 64 MiB goes up, and one byte more is an error", async () => {
+      const { createServer: createHttp } = await import("node:http");
+      const server = createHttp((request, response) => {
+        let size = 0;
+        request.on("data", (piece: Buffer) => (size += piece.length));
+        request.on("end", () => response.end(String(size)));
+      });
+      await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+      const address = server.address();
+      const url = `http://a.example:${typeof address === "object" ? address?.port : 0}/`;
+      const most = 64 * 1024 * 1024;
+      using passage = await open();
+      const whole = await run("http.wasm", ["POST", url, "-z", String(most)], { trust, passage });
+      assert.equal(printed(whole), `200\n${most}`);
+      const more = await run("http.wasm", ["POST", url, "-z", String(most + 1)], {
+        trust,
+        passage,
+      });
+      assert.match(printed(more), /^send: errno 35: a body has 67108865 bytes; 67108864 may be/);
+      await new Promise((done) => server.close(done));
+    });
+
     test("the gate's ceilings end it with their code", async () => {
       await using host = await Host.start(() => ok("hello"));
       const url = `http://a.example:${host.port}/`;
