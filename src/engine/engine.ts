@@ -1,6 +1,7 @@
 import { readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../errors/mod.ts";
 import { limitFailure } from "../limits/mod.ts";
 import type { HttpAnswer } from "../wasi/mod.ts";
@@ -533,7 +534,7 @@ class ThreadEngine implements Engine {
     this.#free(place);
     this.#spare ||= place.ready;
     this.#prepareSpare();
-    void place.thread.worker.terminate().then(() => {
+    void endOf(place.thread).then(() => {
       const why = this.#closed ? aborted() : lostThread();
       for (const job of running ? [running, ...lost] : lost) {
         this.#cleanUp(job);
@@ -569,12 +570,23 @@ class ThreadEngine implements Engine {
     for (const job of this.#queue.all()) this.#stop(job, aborted());
     const places = [...this.#places];
     for (const place of places) this.#discard(place, "stopped", aborted());
-    await Promise.all(places.map((place) => place.thread.worker.terminate()));
+    await Promise.all(places.map(({ thread }) => endOf(thread)));
     rmSync(this.#stagingFolder, { recursive: true, force: true });
   }
 }
 
 const longestTimerMs = 2 ** 31 - 1;
+/** Nobody waits longer for a thread's end. */
+const endMs = 1000;
+
+/** Ends a thread. Whoever waits for this goes on in any case: that nothing lasts longer than its limit does not rest on V8 alone. */
+async function endOf({ worker }: Thread): Promise<void> {
+  const late = new AbortController();
+  const { signal } = late;
+  const wait = sleep(endMs, undefined, { signal, ref: false }).catch(() => undefined);
+  await Promise.race([worker.terminate(), wait]);
+  late.abort();
+}
 
 /**
  * Linux counts a process's mappings and ends one that has too many: a parked guest's stack and memory are five. What is left is for everything else.

@@ -225,6 +225,17 @@ export class Guest {
       );
       return { kind: "failed", failure: failure.toJSON() };
     }
+    if (thrown instanceof RangeError && thrown.message.includes("call stack")) {
+      const [innermost] = guestStack(thrown.stack ?? "", this.#module);
+      const place = innermost === undefined ? "" : `, at last in ${innermost.slice(0, 200)}`;
+      const { limits } = this.#request;
+      const failure = limitFailure(
+        "stack",
+        limits,
+        `The guest's calls are nested too deep${place}`,
+      );
+      return { kind: "stopped", failure: failure.toJSON() };
+    }
     if (thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError) {
       const stack = guestStack(thrown.stack ?? "", this.#module);
       return { kind: "trapped", message: thrown.message, stack };

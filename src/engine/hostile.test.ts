@@ -175,8 +175,13 @@ test("a function's name of megabytes does not become a trap's text 60 times over
   const named = (length: number, count: Bytes = [1]): Buffer => {
     const names = [...count, 0, ...leb(length), ...Buffer.alloc(length, "A")];
     const content = [...text("name"), 1, ...leb(names.length), ...names];
-    // Recursion until the stack is full.
-    return Buffer.concat([wasm({ body: [0x10, 0] }), Buffer.from(section(0, content))]);
+    // It calls itself a hundred times, and traps.
+    const deeper = [...constant(0), ...constant(0), 0x28, 2, 0, ...constant(1), 0x6a, 0x36, 2, 0];
+    const enough = [...constant(0), 0x28, 2, 0, ...constant(100), 0x4b, 0x04, 0x40, 0x00, 0x0b];
+    return Buffer.concat([
+      wasm({ body: [...deeper, ...enough, 0x10, 0] }),
+      Buffer.from(section(0, content)),
+    ]);
   };
   const long = await run(named(16_384));
   assert.ok(long.kind === "trapped");

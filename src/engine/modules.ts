@@ -4,6 +4,7 @@ import { defaultLimits, limitFailure, type Limits } from "../limits/mod.ts";
 import { ceilingsOf, withCeilings } from "./ceilings.ts";
 import type { Engine, Module } from "./mod.ts";
 import { ModuleFiles, nameOf, type ModuleSource } from "./source.ts";
+import { inSteps } from "./steps.ts";
 import { startAsExport, startExport } from "./start.ts";
 
 /** Compiled modules kept; the least recently used goes first. */
@@ -75,7 +76,7 @@ export class Modules {
   ): Promise<Module> {
     const { key, digest, name, limits } = about;
     const start = performance.now();
-    const held = withCeilings(bytes, name, limits);
+    const held = prepared(bytes, name, limits);
     let module = await compile(held, name);
     const startable = startAsExport(held, name);
     if (startable) module = await compile(startable, name);
@@ -143,6 +144,12 @@ async function within(
     clearTimeout(timer);
     if (stop) signal?.removeEventListener("abort", stop);
   }
+}
+
+/** With our ceilings, and so that it can be stopped. */
+function prepared(bytes: Uint8Array, name: string, limits: Limits): Uint8Array {
+  const held = withCeilings(bytes, name, limits);
+  return inSteps(held, name) ?? held;
 }
 
 async function compile(bytes: Uint8Array, name: string): Promise<WebAssembly.Module> {

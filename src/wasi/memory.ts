@@ -3,6 +3,8 @@ import { Errno } from "./errno.ts";
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** Longest string that is read at all; what it may be is the caller's to say. */
 const textBytes = 65_536;
+/** What a call works on at once: V8 can stop a guest only between such steps. */
+export const stepBytes: number = 4 * 1024 * 1024;
 /** Most buffers of one scattered read or write, as in POSIX's `IOV_MAX`. */
 const vectorCount = 1024;
 
@@ -69,14 +71,18 @@ export class GuestMemory {
     }
   }
 
-  /** The buffers of a scattered read or write. All are checked, and their places copied, before any of them is used. */
+  /** The buffers of a scattered read or write, large ones in steps. All are checked, and their places copied, before any of them is used. */
   vectors(pointer: number, count: number): readonly Vector[] {
     if (count >>> 0 > vectorCount) throw new Errno("inval");
     const first = this.at(pointer, count * 8);
     const vectors: Vector[] = [];
     for (let at = first; at < first + count * 8; at += 8) {
-      const length = this.view.getUint32(at + 4, true);
-      vectors.push({ start: this.at(this.view.getUint32(at, true), length), length });
+      let length = this.view.getUint32(at + 4, true);
+      let start = this.at(this.view.getUint32(at, true), length);
+      for (; length > stepBytes; length -= stepBytes, start += stepBytes) {
+        vectors.push({ start, length: stepBytes });
+      }
+      vectors.push({ start, length });
     }
     return vectors;
   }

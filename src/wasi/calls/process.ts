@@ -2,6 +2,7 @@ import { randomFillSync } from "node:crypto";
 import { readClock } from "../clock.ts";
 import { limitFailure } from "../../limits/mod.ts";
 import { Errno } from "../errno.ts";
+import { stepBytes } from "../memory.ts";
 import type { Calls, Sandbox } from "../sandbox.ts";
 
 const lastSignal = 30;
@@ -48,7 +49,9 @@ export function processCalls({ world, memory }: Sandbox): Calls {
         const asked = `The guest asked for ${randomBytes} random bytes`;
         throw limitFailure("random", world.limits, asked);
       }
-      randomFillSync(bytes);
+      for (let at = 0; at < bytes.length; at += stepBytes) {
+        randomFillSync(bytes.subarray(at, at + stepBytes));
+      }
     },
     proc_raise(signal: number) {
       if (signal >>> 0 > lastSignal) throw new Errno("inval");
