@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { Socket } from "node:net";
-import { extname, resolve } from "node:path";
+import { extname, join } from "node:path";
 import type { Invocation, Module, Result, RunOptions } from "../engine/mod.ts";
 import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
 import { limitFailure, type Limits } from "../limits/mod.ts";
@@ -8,6 +8,7 @@ import { Body, Channel } from "./channel.ts";
 import { Calls } from "./calls.ts";
 import { parse, type FromRunner, type SaidResult } from "./parse.ts";
 import { Place, type Given } from "./place.ts";
+import type { Program } from "./program.ts";
 import { failed } from "./results.ts";
 import { leakedDescriptors, newUser, type Walls } from "./walls.ts";
 import { channelDescriptor, type RunnerSettings, type ToRunner } from "./wire.ts";
@@ -33,8 +34,9 @@ export interface StartOptions {
   readonly name: string;
   readonly threads: number;
   readonly parkedBytes: number;
-  /** What is started; tests put another program in its place. */
-  readonly program?: string;
+  readonly program: Program;
+  /** What is started instead; for tests. */
+  readonly standIn?: string;
 }
 
 interface Running {
@@ -94,9 +96,9 @@ export class RunnerProcess {
     this.#ready.promise.catch(() => undefined);
     const [file, ...parameters] = [
       ...options.walls.wrapper(user),
-      process.execPath,
-      ...nodeOptions(place.folder),
-      options.program ?? resolve(import.meta.dirname, `child${extname(import.meta.url)}`),
+      options.program.node,
+      ...nodeOptions(place.folder, options.program),
+      options.standIn ?? join(options.program.code, "runner", `child${extname(import.meta.url)}`),
       JSON.stringify({
         threads: options.threads,
         parkedBytes: options.parkedBytes,
@@ -436,8 +438,7 @@ export class RunnerProcess {
 /** As many as its engine keeps. */
 const keptModules = 64;
 
-function nodeOptions(folder: string): readonly string[] {
-  const code = resolve(import.meta.dirname, "..");
+function nodeOptions(folder: string, { code }: Program): readonly string[] {
   return [
     "--no-warnings",
     "--permission",

@@ -8,6 +8,7 @@ import type { RunnerOptions, Runners } from "./mod.ts";
 import { OwnerEngine } from "./owner.ts";
 import { Pool } from "./pool.ts";
 import type { StartOptions } from "./process.ts";
+import { programFor, type Program } from "./program.ts";
 import type { Trust } from "./trust.ts";
 import { findWalls, type Walls } from "./walls.ts";
 
@@ -30,6 +31,7 @@ class AllRunners implements Runners {
   #pool: Pool | undefined;
   #walls: Promise<Walls> | undefined;
   #base: string | undefined;
+  #program: Program | undefined;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -93,7 +95,8 @@ class AllRunners implements Runners {
         name,
         threads: this.#threads,
         parkedBytes: this.#memoryBytes / 2,
-        ...(this.#options.program === undefined ? {} : { program: this.#options.program }),
+        program: await this.#findProgram(),
+        ...(this.#options.program === undefined ? {} : { standIn: this.#options.program }),
       }),
       spares: this.#options.spares ?? 1,
       mostProcesses: this.#options.mostProcesses ?? 32,
@@ -108,6 +111,12 @@ class AllRunners implements Runners {
       threads: this.#threads,
     });
     return this.#walls;
+  }
+
+  async #findProgram(): Promise<Program> {
+    const { ownUser } = await this.#findWalls();
+    this.#program ??= programFor(ownUser);
+    return this.#program;
   }
 
   #folder(): string {
@@ -126,6 +135,9 @@ class AllRunners implements Runners {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool?.[Symbol.asyncDispose]();
     await this.#threadEngine?.[Symbol.asyncDispose]();
+    for (const folder of this.#program?.made ?? []) {
+      await rm(folder, { recursive: true, force: true });
+    }
     const { stagingFolder: given } = this.#options;
     if (given !== undefined) await rm(given, { recursive: true, force: true });
     else if (this.#base !== undefined) await rm(this.#base, { recursive: true, force: true });

@@ -1,6 +1,17 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import {
+  closeSync,
+  cpSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -154,7 +165,7 @@ describe("a runner process seen from outside", { skip: linux ? false : "needs /p
 });
 
 test(
-  "a runner process ends when the process that started it is killed",
+  "a runner process gets no file that was left open, and ends when the process that started it is killed",
   { skip: !linux },
   async () => {
     const source = `
@@ -165,14 +176,29 @@ test(
     const module = await engine.load({ path: ${JSON.stringify(probe)} });
     void engine.run(module, { arguments: ["probe", "loop"], environment: new Map(), mounts: [], collect: [], limits: defaultLimits });
     setTimeout(() => console.log(JSON.stringify(runners.processes())), 500);`;
+    const file = "/etc/passwd";
+    const left = openSync(file, "r");
     const parent = spawn(process.execPath, ["--no-warnings", "--input-type=module", "-e", source], {
-      stdio: ["ignore", "pipe", "inherit"],
+      // A file that whoever starts us left open, so far up that Node does not see to it itself.
+      stdio: [
+        "ignore",
+        "pipe",
+        "inherit",
+        ...Array.from({ length: 37 }, () => "ignore" as const),
+        left,
+      ],
     });
+    assert.ok(parent.stdout);
     const [line] = await parent.stdout.take(1).toArray();
     const pids = (JSON.parse(String(line)) as readonly { readonly pid: number }[]).map((item) =>
       nodeOf(item.pid),
     );
     assert.ok(pids.length >= 1);
+    const open = (pid: number | undefined): readonly string[] =>
+      readdirSync(`/proc/${pid}/fd`).map((name) => readlinkSync(`/proc/${pid}/fd/${name}`));
+    assert.ok(open(parent.pid).includes(file));
+    for (const pid of pids) assert.ok(!open(pid).includes(file));
+    closeSync(left);
     parent.kill("SIGKILL");
     const start = performance.now();
     const lives = (): readonly number[] =>
@@ -185,5 +211,42 @@ test(
       });
     while (lives().length > 0 && performance.now() - start < 5000) await sleep(20);
     assert.deepEqual(lives(), []);
+  },
+);
+
+test(
+  "where Atalanta lies in a folder that others may not enter, a user of its own gets a copy to run from",
+  { skip: linux && root ? false : "only root gives a process a user of its own" },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "atalanta-test-"));
+    try {
+      const source = resolve(import.meta.dirname, "../../src");
+      for (const part of ["errors", "limits", "wasi", "engine", "runner"]) {
+        cpSync(join(source, part), join(folder, "src", part), { recursive: true });
+      }
+      writeFileSync(join(folder, "package.json"), '{"type":"module"}');
+      writeFileSync(
+        join(folder, "main.ts"),
+        `import { createRunners } from "./src/runner/mod.ts";
+        import { defaultLimits } from "./src/limits/mod.ts";
+        await using runners = createRunners({ threads: 1, spares: 0 });
+        const engine = runners.engine({ trust: "process", owner: "a" });
+        const module = await engine.load({ path: ${JSON.stringify(probe)} });
+        const { stdout } = await engine.run(module, { arguments: ["probe", "echo", "reached"], environment: new Map(), mounts: [], collect: [], limits: defaultLimits });
+        console.log(Buffer.from(stdout).toString());`,
+      );
+      const { stdout, stderr } = spawnSync(
+        process.execPath,
+        ["--no-warnings", join(folder, "main.ts")],
+        { encoding: "utf8", env: { TMPDIR: tmpdir() } },
+      );
+      assert.equal(stdout.trim(), "reached", stderr);
+      assert.deepEqual(
+        readdirSync(tmpdir()).filter((name) => name.startsWith("atalanta-program-")),
+        [],
+      );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   },
 );
