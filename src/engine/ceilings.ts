@@ -10,6 +10,8 @@ const pageBytes = 65_536;
 const tableCount = 1000;
 /** Programs have 10 to 30; a module of 64 MiB could have 20 million, which takes seconds to count. */
 const sectionCount = 10_000;
+/** Entries of tables have a byte or more; V8 lays them out before a guest's first instruction, and nothing stops it: 150 ms for so many. */
+const elementBytes = 1024 * 1024;
 
 /**
  * Writes our ceilings into the memory and table sections of a module: V8 has no ceiling of its own for a memory that the
@@ -38,6 +40,7 @@ export function withCeilings(bytes: Uint8Array, name: string, limits: Limits): U
     const body = reader.take(size);
     tally.add(id, body);
     if (id === 1) widest = checkTypes(new Reader(body, name), name);
+    else if (id === 9) checkElements(body, name);
     else if (id === 10) checkCode(body, name, widest);
     const changed = rewritten(id, body, name, limits);
     if (changed === undefined) continue;
@@ -120,6 +123,12 @@ function checkTypes(reader: Reader, name: string): number {
     widest = Math.max(widest, values(reader) + values(reader));
   }
   return widest;
+}
+
+function checkElements(body: Uint8Array, name: string): void {
+  if (body.length <= elementBytes) return;
+  const what = `"${name}" has ${body.length} bytes of entries for tables; the ceiling is ${elementBytes}`;
+  throw new Failure("module-unsupported", what, { hint: "Build it with fewer function pointers." });
 }
 
 /** Passes by a list of types of values; how many there were. */

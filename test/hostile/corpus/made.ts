@@ -97,6 +97,8 @@ export const made: readonly Hostile[] = [
   { name: "table-of-branches", wants: "have a table of a million branches", ends: "module-unsupported", make: () => withCode(10, [...block, ...constant(0), 0x0e, ...leb(1_000_000)], many(1_000_000, [0]), [0, ...end]) },
   { name: "parameters-many", wants: "have a function of 1,000 parameters and 1,000 results that calls itself", ends: /^(limit-stack|trap: Maximum call stack size exceeded)$/, make: manyParameters },
   { name: "stack-high", wants: "leave 100,000 numbers on its stack of values", ends: /^(exit 0|module-invalid|module-unsupported)$/, make: () => withCode(0, many(100_000, constant(1)), many(100_000, [0x1a])) },
+  { name: "elements-million", wants: "fill a table nine times with a million entries before its first instruction", ends: "module-unsupported", make: () => withElements(9, 1_000_000) },
+  { name: "elements-many", wants: "fill a table with as many entries as it may", ends: "exit 0", make: () => withElements(1, 1_000_000) },
   { name: "data-outside", wants: "have data behind its memory", ends: /^trap: .*data segment 0 is out of bounds/, make: () => whole(emptyType, oneFunction, section(5, [1, 0, 1]), start, section(10, [1, 2, 0, 0x0b]), section(11, [1, 0, ...constant(65_535), 0x0b, 2, 1, 1])) },
   { name: "data-large", wants: "have 60 MB of data", ends: "exit 0", make: () => whole(emptyType, oneFunction, section(5, [1, 0, ...leb(1000)]), start, section(10, [1, 2, 0, 0x0b]), large(11, [1, 0, 0x41, 0, 0x0b, ...leb(60_000_000)], Buffer.alloc(60_000_000, 7))), long: true },
   { name: "constant-long", wants: "have a variable that is a sum of 500,000 numbers", ends: /^(exit 0|module-invalid|module-unsupported)$/, make: () => whole(emptyType, oneFunction, large(6, [1, i32, 0], constant(1), many(500_000, [0x41, 1, 0x6a]), [0x0b]), start, section(10, [1, 2, 0, 0x0b])) },
@@ -134,5 +136,18 @@ function forgedNames(): Uint8Array {
     section(7, list([[...text("_start"), 0, 2]])),
     section(10, list([[3, 0, 0x00, 0x0b], [4, 0, 0x10, 0, 0x0b], [4, 0, 0x10, 1, 0x0b]])),
     section(0, [...text("name"), 1, ...leb(inner.length), ...inner]),
+  );
+} // prettier-ignore
+
+/** Segments of a table of a million entries, all of the first function. */
+function withElements(segments: number, entries: number): Uint8Array {
+  const one = Buffer.concat([Buffer.from([0, ...constant(0), 0x0b, ...leb(entries)]), Buffer.alloc(entries)]);
+  return whole(
+    emptyType,
+    oneFunction,
+    section(4, [1, 0x70, 0, ...leb(1_000_000)]),
+    start,
+    large(9, leb(segments), ...Array.from({ length: segments }, () => one)),
+    section(10, [1, 2, 0, 0x0b]),
   );
 } // prettier-ignore
