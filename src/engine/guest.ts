@@ -334,6 +334,15 @@ export function isOffered({ module, name, kind }: Import, offered: Offered): boo
 export function checkImports(imports: readonly Import[], offered: Offered): void {
   const missing = imports.find((wanted) => !isOffered(wanted, offered));
   if (!missing) return;
+  const spawn = imports.find(({ module, name }) => module === "wasi" && name === "thread-spawn");
+  if (spawn || missing.kind === "memory") {
+    const what = spawn
+      ? 'starts threads: it imports "wasi.thread-spawn"'
+      : `imports its memory "${missing.module}.${missing.name}", as modules with threads do`;
+    throw new Failure("module-unsupported", `The module ${what}`, {
+      hint: "A guest runs on one thread, in a memory of its own. Build it for wasm32-wasip1 (not wasip1-threads, without -pthread and --import-memory).",
+    });
+  }
   throw new Failure(
     "module-import",
     `The module imports the ${missing.kind} "${missing.module}.${missing.name}", which the sandbox does not offer`,

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { cases } from "./cases.ts";
+import { bare, ends, modules } from "./modules.ts";
 import { Ours } from "./ours.ts";
 import { Script } from "./script.ts";
 import { setting } from "./setting.ts";
@@ -31,22 +32,26 @@ export const readGolden = (): Golden => JSON.parse(readFileSync(goldenFile, "utf
 export const readExplanations = (): readonly Explanation[] =>
   JSON.parse(readFileSync(differencesFile, "utf8")) as readonly Explanation[];
 
-/** Runs every case of ours whose name holds the filter, and finds where it does not answer as wasmtime did. */
-export async function compare(golden: Golden, filter = ""): Promise<Difference[]> {
+/** Runs every case and module in our engine, and finds where it does not answer as wasmtime did. */
+export async function compare(golden: Golden): Promise<Difference[]> {
   await using ours = new Ours();
   const differences: Difference[] = [];
-  for (const { name, steps } of cases) {
-    if (!name.includes(filter)) continue;
-    const script = new Script(steps);
-    const { told, end } = await ours.run(script.text, setting);
-    const mine = [...script.read(told), end];
+  const answered = (name: string, mine: readonly string[]): void => {
     const theirs = golden.answers[name] ?? [];
     // A guest that wasmtime ended has fewer answers there; the rest of ours has nothing to be compared with.
     for (const [step, expected] of theirs.entries()) {
       const answer = mine[step] ?? "nothing";
       if (answer !== expected) differences.push({ name, step, wasmtime: expected, ours: answer });
     }
-    if (theirs.length === 0) differences.push({ name, step: 0, wasmtime: "unknown", ours: end });
+    if (theirs.length === 0) differences.push({ name, step: 0, wasmtime: "unknown", ours: "" });
+  };
+  for (const { name, steps } of cases) {
+    const script = new Script(steps);
+    const { told, end } = await ours.run(script.text, setting);
+    answered(name, [...script.read(told), end]);
+  }
+  for (const { name, path } of modules) {
+    answered(name, ends(await ours.run("", bare, { module: path })));
   }
   return differences;
 }

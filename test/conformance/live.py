@@ -1,8 +1,9 @@
 """Runs guests in wasmtime (PyPI) on real directories: a line of JSON in, a line of JSON out.
 
-In:  {"arguments": [...], "environment": [[name, value]...], "stdin": hex, "preopens": [{"path": guest's, "readOnly": bool,
+In:  {"module": path, "arguments": [...], "environment": [[name, value]...], "stdin": hex, "preopens": [{"path": guest's, "readOnly": bool,
       "entries": [{"kind": "file"|"directory"|"symlink", "path", "content": hex, "target"}]}], "trees": bool}
-Out: {"told": text, "stdout": hex, "end": "exit N" or "trap: why", "trees": [[entry...]...] when asked for}
+Out: {"told": text, "stdout": hex, "end": "exit N", "trap: why" or "refused: why", "trees": [[entry...]...] when asked for}
+A module is run as wasmtime's command line does: a command by its _start, and of any other what its export "" does, or nothing.
 """
 
 import importlib.metadata
@@ -16,9 +17,7 @@ import tempfile
 import wasmtime
 
 engine = wasmtime.Engine()
-module = wasmtime.Module.from_file(engine, sys.argv[1])
-linker = wasmtime.Linker(engine)
-linker.define_wasi()
+modules = {}
 
 
 def build(root, entries):
@@ -69,14 +68,24 @@ def run(asked, folder):
         roots.append(root)
     store = wasmtime.Store(engine)
     store.set_wasi(config)
+    linker = wasmtime.Linker(engine)
+    linker.define_wasi()
+    stage = "refused"
     try:
-        linker.instantiate(store, module).exports(store)["_start"](store)
+        path = asked["module"]
+        if path not in modules:
+            modules[path] = wasmtime.Module.from_file(engine, path)
+        linker.define_module(store, "", modules[path])
+        entry = linker.get_default(store, "")
+        stage = "trap"
+        entry(store)
         end = "exit 0"
     except wasmtime.ExitTrap as thrown:
         end = f"exit {thrown.code}"
     except (wasmtime.Trap, wasmtime.WasmtimeError) as thrown:
         causes = re.split(r"\n+\s*\d+: ", str(thrown).strip())
-        end = "trap: " + causes[-1].strip().splitlines()[-1].strip()
+        end = f"{stage}: " + causes[-1].strip().splitlines()[-1].strip()
+    linker.close()
     del store
     with open(os.path.join(folder, "told"), "rb") as file:
         told = file.read().decode()

@@ -39,7 +39,7 @@ export class Wasmtime implements AsyncDisposable {
 
   /** `python` names an interpreter that has the package `wasmtime`. */
   static async start(python: string): Promise<Wasmtime> {
-    const child = spawn(python, ["-B", resolve(import.meta.dirname, "live.py"), guest], {
+    const child = spawn(python, ["-B", resolve(import.meta.dirname, "live.py")], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -52,9 +52,10 @@ export class Wasmtime implements AsyncDisposable {
   async run(
     script: string,
     setting: Setting,
-    { trees = false }: { readonly trees?: boolean } = {},
+    { trees = false, module = guest }: { readonly trees?: boolean; readonly module?: string } = {},
   ): Promise<Outcome> {
     const asked = {
+      module,
       ...setting,
       arguments: ["guest", script, ...setting.arguments],
       stdin: Buffer.from(setting.stdin).toString("hex"),

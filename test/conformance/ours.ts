@@ -8,6 +8,7 @@ import {
   type HostBytes,
   type Mount,
 } from "../../src/engine/mod.ts";
+import { toFailure } from "../../src/errors/mod.ts";
 import { defaultLimits } from "../../src/limits/mod.ts";
 import type { Found, Outcome, Preopen, Setting } from "./setting.ts";
 
@@ -24,9 +25,19 @@ export class Ours implements AsyncDisposable {
   async run(
     script: string,
     setting: Setting,
-    { slices = false, trees = false }: { readonly slices?: boolean; readonly trees?: boolean } = {},
+    {
+      slices = false,
+      trees = false,
+      module: path = guest,
+    }: { readonly slices?: boolean; readonly trees?: boolean; readonly module?: string } = {},
   ): Promise<Outcome> {
-    const module = await this.#engine.load({ path: guest });
+    let module;
+    try {
+      module = await this.#engine.load({ path });
+    } catch (thrown) {
+      const { code, message } = toFailure(thrown);
+      return { told: "", stdout: "", end: `failed: ${code}`, message };
+    }
     const content = (text: string): HostBytes => {
       const bytes = Buffer.from(text);
       return slices ? this.#slice(bytes) : { kind: "bytes", bytes };
@@ -51,7 +62,8 @@ export class Ours implements AsyncDisposable {
         : result.kind === "trapped"
           ? `trap: ${result.message}`
           : `${result.kind}: ${result.failure.code}`;
-    return { told, stdout, end, ...found };
+    const message = "failure" in result ? { message: result.failure.message } : {};
+    return { told, stdout, end, ...found, ...message };
   }
 
   /** The bytes in the middle of a file, so that its beginning and end are not theirs. */

@@ -19,6 +19,7 @@ import {
   type Explanation,
 } from "./compare.ts";
 import { findPython, makePython, Wasmtime, wasmtimeVersion as version } from "./live.ts";
+import { bare, ends, modules } from "./modules.ts";
 import { Script } from "./script.ts";
 import { setting } from "./setting.ts";
 
@@ -46,6 +47,9 @@ async function ask(): Promise<Record<string, readonly string[]>> {
     const script = new Script(steps);
     const { told, end } = await wasmtime.run(script.text, setting);
     answers[name] = [...script.read(told), end];
+  }
+  for (const { name, path } of modules) {
+    answers[name] = ends(await wasmtime.run("", bare, { module: path }));
   }
   return answers;
 }

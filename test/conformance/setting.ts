@@ -36,8 +36,10 @@ export interface Outcome {
   readonly stdout: string;
   /** What then lay in each preopen, when that was asked for. */
   readonly trees?: readonly (readonly Found[])[];
-  /** `exit N` or `trap: why`. */
+  /** `exit N`, `trap: why`, or why it could not be begun or go on. */
   readonly end: string;
+  /** The sentence that goes with it, where ours has one. */
+  readonly message?: string;
 }
 
 export interface Case {

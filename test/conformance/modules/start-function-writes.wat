@@ -1,0 +1,5 @@
+(module (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32))) (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32))) (memory (export "memory") 1)
+  (data (i32.const 0) "\10\00\00\00\03\00\00\00") (data (i32.const 16) "hi\0a")
+  (func $begin (if (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable)))
+  (func (export "_start") (call $exit (i32.load (i32.const 8))))
+  (start $begin))
