@@ -144,6 +144,7 @@ export class Guest {
       preopens,
       limits,
       reached: (limit) => this.#reached.add(limit),
+      cpuTimeNs: () => BigInt(Math.round(this.#place.cpuMs() * 1e6)),
       output: (stream, bytes) => this.#write(stream, bytes),
       ...(park ? { park: (ms: number) => this.#park(park, ms) } : {}),
     });

@@ -80,10 +80,12 @@ export class Modules {
     let module = await compile(held, name);
     const startable = startAsExport(held, name);
     if (startable) module = await compile(startable, name);
+    const compileMs = performance.now() - start;
+    if (compileMs > limits.compileMs) throw tooLong(name, limits);
     const loaded: Module = {
       digest,
       name,
-      compileMs: performance.now() - start,
+      compileMs,
       sizeBytes: bytes.length,
       imports: WebAssembly.Module.imports(module).map((item) => `${item.module}.${item.name}`),
       exports: WebAssembly.Module.exports(module)
@@ -131,10 +133,7 @@ async function within(
   let timer: NodeJS.Timeout | undefined;
   let stop: (() => void) | undefined;
   const left = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(
-      () => reject(limitFailure("compileTime", limits, `"${name}" is not compiled yet`)),
-      limits.compileMs,
-    );
+    timer = setTimeout(() => reject(tooLong(name, limits)), limits.compileMs);
     stop = (): void => reject(signal?.reason);
     signal?.addEventListener("abort", stop, { once: true });
   });
@@ -144,6 +143,10 @@ async function within(
     clearTimeout(timer);
     if (stop) signal?.removeEventListener("abort", stop);
   }
+}
+
+function tooLong(name: string, limits: Limits): Failure {
+  return limitFailure("compileTime", limits, `"${name}" takes too long to compile`);
 }
 
 /** With our ceilings, and so that it can be stopped. */

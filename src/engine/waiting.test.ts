@@ -134,13 +134,15 @@ test("guests that wait hold so much memory and no more: others begin when they h
     return end;
   };
   const stop = new AbortController();
-  const first = noted("first", run(engine, ["sleep", "300"]));
-  await sleep(200);
+  // The thread is there.
+  await run(engine, ["echo", "x"]);
+  const first = noted("first", run(engine, ["sleep", "1000"]));
+  await sleep(300);
   const second = noted("second", run(engine, ["echo", "x"]));
   assert.deepEqual([await first, await second], ["exit 0", "exit 0"]);
   assert.deepEqual(ends, ["first", "second"]);
   const third = noted("third", run(engine, ["sleep", "100000"], { signal: stop.signal }));
-  await sleep(200);
+  await sleep(300);
   const fourth = noted("fourth", run(engine, ["echo", "x"]));
   stop.abort();
   assert.deepEqual([await third, await fourth], ["aborted", "exit 0"]);
