@@ -6,7 +6,7 @@ import { constants, homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const main = new URL("../dist/cli/main.js", import.meta.url);
+const main = new URL("../dist/bundle/main.js", import.meta.url);
 if (Number(process.versions.node.split(".")[0]) >= 26) {
   // In the user's own cache: another user could have made the folder that Node takes by itself below /tmp.
   const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");

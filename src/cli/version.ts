@@ -21,7 +21,7 @@ export function addVersion(program: Command): void {
 }
 
 function packageVersion(): string {
-  // package.json lies at the same place above src/cli and dist/cli.
+  // package.json lies at the same place above src/cli and dist/bundle.
   const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
   const value: unknown = JSON.parse(text);
   return typeof value === "object" && value !== null && "version" in value
