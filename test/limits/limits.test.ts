@@ -13,7 +13,7 @@ import {
   type Limits,
 } from "../../src/limits/mod.ts";
 import { createGate } from "../../src/network/mod.ts";
-import { counting, growing, moduleOf, type Parts } from "./module.ts";
+import { calling, counting, growing, moduleOf, type Parts } from "./module.ts";
 
 /**
  * Every ceiling on both sides: what is just allowed, and what is one too much. A guest above one is ended with its code, or gets
@@ -335,6 +335,20 @@ test("memory: a guest cannot grow above its ceiling", async () => {
   const ill = await built(limits, { body: growing(4) });
   assert.ok(ill.result?.kind === "trapped");
   assert.equal(ill.result.usage.memoryBytes, page);
+});
+
+test("stack: a recursion that is too deep for one stack fits a larger one", async () => {
+  const recursing = (depth: number, stackBytes: number): Promise<Outcome> =>
+    built({ ...defaultLimits, stackBytes }, { locals: 1, pages: 4, body: calling(depth) });
+  const [small, large] = [1 << 20, 16 << 20];
+  const well = await recursing(40_000, large);
+  assert.equal(well.failure, undefined);
+  assert.ok(well.result?.kind === "exited");
+  const ill = await recursing(40_000, small);
+  assert.equal(ill.failure?.code, ceilings.stack.code);
+  assert.match(ill.failure?.message ?? "", /; the ceiling is 1Mi$/);
+  assert.match(ill.failure?.hint ?? "", /Raise limits\.stack in atalanta\.yaml/);
+  assert.equal((await recursing(Infinity, large)).failure?.code, ceilings.stack.code);
 });
 
 test("compileTime: a module that takes longer is refused", async () => {

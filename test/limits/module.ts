@@ -76,3 +76,11 @@ export function counting(to: number): Bytes {
   const again = to === Infinity ? [0x1a, 0x0c, 0] : [...constant(to), 0x49, 0x0d, 0];
   return [0x03, 0x40, 0x20, 0, ...constant(1), 0x6a, 0x22, 0, ...again, 0x0b];
 }
+
+/** Calls itself so many times deep, counting in the word at address 0; `_start` is the first function. */
+export function calling(depth: number): Bytes {
+  const count = [...constant(0), 0x28, 2, 0];
+  const add = [...constant(0), ...count, ...constant(1), 0x6a, 0x36, 2, 0];
+  const more = depth === Infinity ? constant(1) : [...count, ...constant(depth), 0x49];
+  return [...add, ...more, 0x04, 0x40, 0x10, 0, 0x0b];
+}
