@@ -3,6 +3,7 @@ import type { LimitKey, Limits } from "../limits/mod.ts";
 import type { Collected, HttpRequest, HttpResponse, Mount } from "../wasi/mod.ts";
 import type { ModuleSource } from "./source.ts";
 
+export { ceilingsOf } from "./ceilings.ts";
 export { describe, type Description } from "./describe.ts";
 export { createEngine } from "./engine.ts";
 export { ModuleFiles, nameOf, type ModuleSource } from "./source.ts";

@@ -7,6 +7,8 @@ type Asked = Extract<FromRunner, { readonly type: "send" | "read" | "close" }>;
 
 /** A guest waits for each answer before it asks on. */
 const atOnce = 4;
+/** Responses that it may name without having them: ended, closed before, or never there. */
+const mostStrays = 1000;
 /** Responses that one guest may have open; the gate has a ceiling for all. */
 const openResponses = 256;
 
@@ -18,6 +20,7 @@ export class Calls implements Disposable {
   readonly #bodies = new Map<number, HttpResponse["body"]>();
   #nextHandle = 1;
   #underWay = 0;
+  #strays = 0;
 
   constructor(
     handler: HttpHandler | undefined,
@@ -29,6 +32,11 @@ export class Calls implements Disposable {
 
   /** Throws for what no engine would ask. */
   take(asked: Asked): void {
+    if (asked.type !== "send" && !this.#bodies.has(asked.handle)) {
+      this.#strays++;
+      if (this.#strays > mostStrays)
+        throw new Error("too much about responses that it does not have");
+    }
     if (asked.type === "close") {
       this.#close(asked.handle);
       return;

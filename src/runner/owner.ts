@@ -1,4 +1,5 @@
 import {
+  ceilingsOf,
   ModuleFiles,
   nameOf,
   type Engine,
@@ -41,7 +42,7 @@ export class OwnerEngine implements Engine {
   ): Promise<Module> {
     const { signal, limits = defaultLimits } = options;
     signal?.throwIfAborted();
-    const suffix = JSON.stringify(limits);
+    const suffix = ceilingsOf(limits);
     const same = this.#files.known(source, limits);
     const before = same === undefined ? undefined : this.#cached(`${same} ${suffix}`);
     if (before) return before;
@@ -74,15 +75,38 @@ export class OwnerEngine implements Engine {
     const known = this.#known.get(module);
     if (!known) throw new Failure("internal", "The module was not loaded by this engine");
     if (options.signal?.aborted) return failed(aborted(), "stopped");
+    const { signal } = options;
+    const { promise: left, resolve: leave } = Promise.withResolvers<Result>();
+    const stop = (): void => leave(failed(aborted(), "stopped"));
+    // Once the process has the guest, it is the process that stops it.
+    const begun = (): void => signal?.removeEventListener("abort", stop);
+    signal?.addEventListener("abort", stop, { once: true });
     try {
-      return await this.#pool.use(this.#owner, async (process) => {
-        // A process that took the place of a lost one has never seen it.
-        await process.load(known.key, module.name, known.limits, () => this.#again(module, known));
-        return await process.run(known.key, invocation, options);
-      });
+      return await Promise.race([left, this.#begin(module, known, { invocation, options, begun })]);
     } catch (thrown) {
       return failed(toFailure(thrown));
+    } finally {
+      begun();
     }
+  }
+
+  #begin(
+    module: Module,
+    known: Known,
+    asked: {
+      readonly invocation: Invocation;
+      readonly options: RunOptions;
+      readonly begun: () => void;
+    },
+  ): Promise<Result> {
+    const { invocation, options, begun } = asked;
+    return this.#pool.use(this.#owner, async (process) => {
+      // A process that took the place of a lost one has never seen it.
+      await process.load(known.key, module.name, known.limits, () => this.#again(module, known));
+      if (options.signal?.aborted) return failed(aborted(), "stopped");
+      begun();
+      return process.run(known.key, invocation, options);
+    });
   }
 
   #again(module: Module, { source, limits }: Known): Uint8Array {

@@ -131,9 +131,9 @@ export class Pool implements AsyncDisposable {
   /** One that is ready before one that is not. */
   async #spare(): Promise<RunnerProcess> {
     const alive = [...this.#spares].filter((process) => process.alive);
-    let taken = alive.find((process) => process.isReady) ?? alive[0];
-    if (taken) this.#spares.delete(taken);
-    else taken = await this.#start();
+    const spare = alive.find((process) => process.isReady) ?? alive[0];
+    if (spare) this.#spares.delete(spare);
+    const taken = spare ?? (await this.#start());
     this.#refilling ??= setTimeout(() => {
       this.#refilling = undefined;
       void this.#refill();
@@ -142,6 +142,7 @@ export class Pool implements AsyncDisposable {
       await taken.ready;
     } catch (thrown) {
       taken.kill("it did not start");
+      if (spare && !this.#closed) return this.#spare();
       throw thrown;
     }
     return taken;

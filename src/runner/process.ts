@@ -27,6 +27,11 @@ const pathsBytes = 160 * 1024 * 1024;
 const memoryFilesBytes = 80 * 1024 * 1024;
 /** What a process says on stderr when it does not start. */
 const lastWordsBytes = 4096;
+const mostWordsBytes = 1024 * 1024;
+/** Pieces of output that may come one by one; then they are of this size, or so far apart. */
+const singleOutputs = 20_000;
+const gatheredBytes = 4096;
+const gatheredMs = 5;
 
 export interface StartOptions {
   readonly walls: Walls;
@@ -50,6 +55,8 @@ interface Running {
   stopping: NodeJS.Timeout | undefined;
   /** What it may still write on each stream. */
   readonly room: { stdout: number; stderr: number };
+  outputs: number;
+  readonly since: number;
 }
 
 interface Loading {
@@ -80,6 +87,7 @@ export class RunnerProcess {
   #nextId = 1;
   #isReady = false;
   #lastWords = "";
+  #saidBytes = 0;
   #lost: string | undefined;
   #preparing = 0;
 
@@ -124,6 +132,9 @@ export class RunnerProcess {
     });
     this.#child.stderr?.on("data", (chunk: Buffer) => {
       if (this.#lastWords.length < lastWordsBytes) this.#lastWords += chunk.toString("latin1");
+      this.#saidBytes += chunk.length;
+      // Nobody reads on; the rest waits there.
+      if (this.#saidBytes > mostWordsBytes) this.#child.stderr?.pause();
     });
     this.#child.on("error", (cause) => this.#end(cause.message));
     this.#child.on("exit", (code, signal) => this.#end(signal ?? `exit code ${code}`));
@@ -225,6 +236,8 @@ export class RunnerProcess {
         stopListening: () => signal?.removeEventListener("abort", stop),
         stopping: undefined,
         room: { stdout: invocation.limits.outputBytes, stderr: invocation.limits.outputBytes },
+        outputs: 0,
+        since: performance.now(),
       });
       this.#hold();
       this.#send(
@@ -330,6 +343,13 @@ export class RunnerProcess {
     else if (message.type === "output") {
       running.room[message.stream] -= message.bytes.length;
       if (running.room[message.stream] < 0) throw new Error("more output than its ceiling");
+      // An engine gathers small writes.
+      running.outputs++;
+      const bytes =
+        2 * running.invocation.limits.outputBytes - running.room.stdout - running.room.stderr;
+      const passedMs = performance.now() - running.since;
+      const most = singleOutputs + bytes / gatheredBytes + passedMs / gatheredMs;
+      if (running.outputs > most) throw new Error("output in too many pieces");
       if (!running.stopping) running.options.onOutput?.(message.stream, message.bytes);
     } else running.calls.take(message);
   }

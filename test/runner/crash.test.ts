@@ -151,6 +151,29 @@ test("owners wait for a process when there are too many, and idle ones give thei
   }
 });
 
+test("a guest that waits for a process is stopped by its caller", async () => {
+  const runners = createRunners({ threads: 1, spares: 0, mostProcesses: 1 });
+  try {
+    const a = runners.engine({ trust: "process", owner: "a" });
+    const b = runners.engine({ trust: "process", owner: "b" });
+    // So that b knows the module and gives its process up.
+    assert.equal((await run(b, ["echo", "on"])).kind, "exited");
+    const asleep = run(a, ["sleep", "3000"]);
+    await sleep(200);
+    const stop = new AbortController();
+    const waiting = run(b, ["echo", "on"], stop.signal);
+    await sleep(100);
+    const start = performance.now();
+    stop.abort();
+    const result = await waiting;
+    assert.ok(result.kind === "stopped" && result.failure.code === "aborted");
+    assert.ok(performance.now() - start < 500);
+    assert.equal((await asleep).kind, "exited");
+  } finally {
+    await runners[Symbol.asyncDispose]();
+  }
+});
+
 test("a process that has nothing to do is ended after a while", async () => {
   const runners = createRunners({ threads: 1, spares: 0, idleMs: 200 });
   try {

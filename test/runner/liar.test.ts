@@ -75,6 +75,8 @@ describe("a runner process that was taken over", () => {
     "huge-body",
     "flood",
     "empty-output",
+    "drip",
+    "chatter",
     "stdout-outside",
     "stdout-negative",
     "too-much-stdout",
@@ -157,6 +159,14 @@ describe("a runner process that was taken over", () => {
     setTimeout(() => stop.abort(), 50);
     const result = await running;
     assert.ok(result.kind === "failed" || result.kind === "stopped");
+    assert.equal(await said("honest"), "fine");
+  });
+
+  test("one that talks on stderr without end talks to itself", async () => {
+    const stop = new AbortController();
+    const running = run("words-without-end", [], stop.signal);
+    setTimeout(() => stop.abort(), 300);
+    await running;
     assert.equal(await said("honest"), "fine");
   });
 

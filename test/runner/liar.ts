@@ -12,6 +12,7 @@ import {
   rmdirSync,
   statSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { createServer, Socket } from "node:net";
 import { Worker } from "node:worker_threads";
@@ -103,6 +104,18 @@ const acts: Readonly<Record<string, (id: number, order: Order) => void>> = {
     for (let round = 0; round < 200; round++) {
       send({ type: "output", id, stream: "stdout" }, new Uint8Array(64 * 1024));
     }
+  },
+  drip: (id) => {
+    for (let round = 0; round < 60_000; round++) {
+      send({ type: "output", id, stream: "stdout" }, new Uint8Array(1));
+    }
+  },
+  chatter: (id) => {
+    for (let round = 0; round < 2000; round++) send({ type: "close", id, handle: round });
+  },
+  "words-without-end": () => {
+    const text = "x".repeat(65_536);
+    for (;;) writeSync(2, text);
   },
   "empty-output": (id) => send({ type: "output", id, stream: "stdout" }),
   "stdout-outside": (id) => done(id, { stdout: [0, 1_000_000] }),
