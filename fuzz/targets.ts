@@ -11,10 +11,11 @@ export interface Target {
   readonly close?: () => Promise<void>;
 }
 
-export type TargetName = "module" | "yaml" | "workflow" | "wasi";
+export type TargetName = "module" | "code" | "yaml" | "workflow" | "wasi";
 
 const files: Readonly<Record<TargetName, () => Promise<Target>>> = {
   module: () => import("./module.ts"),
+  code: () => import("./code.ts"),
   yaml: () => import("./yaml.ts"),
   workflow: () => import("./workflow.ts"),
   wasi: () => import("./wasi.ts"),
