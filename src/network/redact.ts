@@ -3,23 +3,23 @@
  * in each character.
  */
 export class Redactor {
-  readonly #needles: readonly { readonly bytes: Buffer; readonly replacement: Buffer }[];
-  readonly #longest: number;
+  readonly #needles: readonly Buffer[];
+  readonly #replacements: ReadonlyMap<string, Buffer>;
+  /** Any of them, the longest that begins at a place; V8 looks for all at once, several times faster than one after the other. */
+  readonly #any: RegExp | undefined;
 
   constructor(needles: ReadonlyMap<string, string>) {
-    this.#needles = [...needles]
-      .map(([needle, replacement]) => ({
-        bytes: Buffer.from(needle, "latin1"),
-        replacement: Buffer.from(replacement, "latin1"),
-      }))
-      // Where two begin at one place, the longer one counts.
-      .toSorted((left, right) => right.bytes.length - left.bytes.length);
-    this.#longest = this.#needles[0]?.bytes.length ?? 0;
+    const longestFirst = [...needles.keys()].toSorted((left, right) => right.length - left.length);
+    this.#needles = longestFirst.map((needle) => Buffer.from(needle, "latin1"));
+    this.#replacements = new Map(
+      [...needles].map(([needle, replacement]) => [needle, Buffer.from(replacement, "latin1")]),
+    );
+    if (needles.size > 0) this.#any = new RegExp(longestFirst.map(escaped).join("|"), "g");
   }
 
   /** A whole text. */
   text(text: string): string {
-    if (this.#longest === 0) return text;
+    if (!this.#any) return text;
     return this.#replace(Buffer.from(text, "latin1"), true).done.toString("latin1");
   }
 
@@ -38,19 +38,15 @@ export class Redactor {
 
   #replace(bytes: Buffer, last: boolean): { readonly done: Buffer; readonly rest: Uint8Array } {
     const out: Uint8Array[] = [];
-    const places = this.#needles.map((needle) => ({ needle, at: bytes.indexOf(needle.bytes) }));
     let from = 0;
     let end = last ? bytes.length : this.#tail(bytes, from);
-    for (;;) {
-      let next: (typeof places)[number] | undefined;
-      for (const place of places) {
-        if (place.at >= 0 && place.at < from) place.at = bytes.indexOf(place.needle.bytes, from);
-        if (place.at >= 0 && (!next || place.at < next.at)) next = place;
-      }
+    const found = this.#any ? bytes.toString("latin1").matchAll(this.#any) : [];
+    for (const { 0: needle, index } of found) {
       // What may still become a longer secret that begins before waits for it.
-      if (!next || next.at >= end) break;
-      out.push(bytes.subarray(from, next.at), next.needle.replacement);
-      from = next.at + next.needle.bytes.length;
+      if (index >= end) break;
+      const replacement = this.#replacements.get(needle);
+      if (replacement) out.push(bytes.subarray(from, index), replacement);
+      from = index + needle.length;
       if (!last && end < from) end = this.#tail(bytes, from);
     }
     out.push(bytes.subarray(from, end));
@@ -60,7 +56,7 @@ export class Redactor {
   /** Where the earliest beginning of a secret lies that the bytes end with. */
   #tail(bytes: Buffer, from: number): number {
     let earliest = bytes.length;
-    for (const { bytes: needle } of this.#needles) {
+    for (const needle of this.#needles) {
       const [letter = 0] = needle;
       let at = bytes.indexOf(letter, Math.max(from, bytes.length - needle.length + 1));
       while (at >= 0 && at < earliest) {
@@ -70,6 +66,14 @@ export class Redactor {
     }
     return earliest;
   }
+}
+
+/** A text as the part of a regular expression that finds it. */
+function escaped(text: string): string {
+  return text.replaceAll(
+    /[^A-Za-z0-9]/g,
+    (letter) => `\\x${letter.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
 }
 
 /** A secret (as bytes in characters) in the spellings that are looked for. */

@@ -37,11 +37,15 @@ interface Placeholder {
 /** Shorter ones could be guessed by watching what is taken out of a response. */
 const shortest = 8;
 const longest = 16 * 1024;
+const keptCredentials = 8;
 
 /** The secrets of one step, each behind a word that means nothing anywhere else and is made anew for each invocation. */
 export class Placeholders {
   readonly #all: readonly Placeholder[];
   readonly #needles = new Map<string, string>();
+  #redactor: Redactor | undefined;
+  /** Basic credentials that were made, the oldest first. */
+  readonly #encoded: string[] = [];
   /** Variables of the guest's environment. */
   readonly environment: ReadonlyMap<string, string>;
 
@@ -92,7 +96,8 @@ export class Placeholders {
 
   /** For all that comes back. */
   redactor(): Redactor {
-    return new Redactor(this.#needles);
+    this.#redactor ??= new Redactor(this.#needles);
+    return this.#redactor;
   }
 
   /** Whether a value has a placeholder that may not go to a target. */
@@ -119,9 +124,19 @@ export class Placeholders {
       const filled = this.#fill(credentials, "header", target);
       if (filled === credentials) return [name, value];
       const encoded = Buffer.from(filled, "latin1").toString("base64");
+      this.#keep(encoded);
       this.#needles.set(encoded, Buffer.from(credentials, "latin1").toString("base64"));
       return [name, `Basic ${encoded}`];
     });
+  }
+
+  /** A guest may think of ever new users; of older ones the secret itself is still found, encoded as it is. */
+  #keep(encoded: string): void {
+    if (this.#needles.has(encoded)) return;
+    this.#redactor = undefined;
+    this.#encoded.push(encoded);
+    const oldest = this.#encoded.length > keptCredentials ? this.#encoded.shift() : undefined;
+    if (oldest !== undefined) this.#needles.delete(oldest);
   }
 
   body(body: Uint8Array, target: Target): Uint8Array {

@@ -93,6 +93,20 @@ describe("a placeholder", () => {
     }
   });
 
+  test("in Basic credentials of hundreds of users is still found in what comes back", async () => {
+    await using host = await Host.start(echo);
+    using passage = await openWith();
+    const start = performance.now();
+    let body = "";
+    for (let user = 0; user < 300; user++) {
+      const given = Buffer.from(`${"u".repeat(user)}:${passage.token}`).toString("base64");
+      const headers = [["Authorization", `Basic ${given}`]] as const;
+      ({ body } = await fetchText(passage, `http://a.example:${host.port}/`, { headers }));
+      assert.ok(body.includes(given));
+    }
+    assert.ok(performance.now() - start < 10_000);
+  });
+
   test("becomes the value in a body only where that is allowed, and Content-Length follows", async () => {
     await using host = await Host.start(echo);
     const url = `http://a.example:${host.port}/`;
