@@ -4,14 +4,17 @@ import { Reader } from "./reader.ts";
 /** What V8's optimising compiler may be asked to do for one function, and for a module; programs of 3 MB have 80,000 and 1 million. */
 const functionEffort = 10_000_000;
 const moduleEffort = 1_000_000_000;
-/** Measured with Node 26.10: a unit is about 100 ns and 25 bytes. A value that a call, a catch or a block takes or gives is one or some. */
-const efforts = { byte: 9, loop: 1000, call: 60, indirectCall: 500, value: 4 } as const;
+/**
+ * Measured with Node 26.10: a unit is about 100 ns and 25 bytes. `value` is one that a call or a catch takes
+ * or gives, `kept` one that is kept at a branch. A guest's thread compiles a function when it is first called, and cannot be stopped meanwhile: 0.3 s at worst.
+ */
+const efforts = { byte: 9, loop: 1000, call: 60, indirectCall: 500, value: 4, kept: 2 } as const;
 
 /**
  * Looks at all instructions before V8 does, and refuses two kinds of programs.
  *
  * Tail calls: V8 gives a function whose only calls are tail calls no check of its stack, so two of them that call each other can be stopped
- * by nothing: no limit, no abort, not even the end of the process (tried with Node 26.10; only `--liftoff-only` changes it). No tool chain
+ * by nothing: no limit, no abort, not even the end of the process (tried with Node 26.10; docs/decisions/0018-what-v8-cannot-stop.md). No tool chain
  * makes them unless it is told to.
  *
  * Functions that cost V8's compiler more than they weigh: it keeps a value for each local variable at each branch, so a module of
@@ -70,7 +73,7 @@ class Walk {
       this.#loops * efforts.loop +
       this.#calls * (efforts.call + widest * efforts.value) +
       this.#indirectCalls * efforts.indirectCall +
-      this.#branches * (locals + widest)
+      this.#branches * (locals + widest) * efforts.kept
     );
   }
 

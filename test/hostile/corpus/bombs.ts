@@ -14,7 +14,7 @@ export const bombs: readonly Hostile[] = [
   { name: "memory-64", wants: "have memory beyond 4 GiB", ends: "module-unsupported" },
   { name: "memories-many", wants: "have the ceiling of memory twice", ends: "module-unsupported" },
   { name: "memory-shared", wants: "share memory and wait on it", ends: "module-unsupported" },
-  { name: "memory-is-imported", wants: "be given a memory of 4 GiB", ends: "module-import" },
+  { name: "memory-is-imported", wants: "be given a memory of 4 GiB", ends: "module-unsupported" },
   { name: "atomics-wait", wants: "block its thread with an atomic wait", ends: /^trap: Atomics\.wait/ },
   { name: "memory-edge", wants: "read behind its memory by an address that overflows", ends: "trap: memory access out of bounds" },
   { name: "simd-edge", wants: "read a vector that ends behind its memory", ends: "trap: memory access out of bounds" },
