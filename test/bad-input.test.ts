@@ -220,3 +220,22 @@ test("the outputs of a run can be written later", () => {
   assert.equal(status, 0, stderr);
   assert.match(readFileSync(join(out, "report.html"), "utf8"), /^<!doctype html>/);
 });
+
+test("a data or output folder where no folder can be made is an error at once", () => {
+  const main = join(root, "src/cli/main.ts");
+  const first = ["run", "examples/first/workflow.yaml"];
+  for (const [environment, args] of [
+    [{ ATALANTA_HOME: "/proc/none/of/it" }, first],
+    [{}, [...first, "--output-dir", "/proc/none/of/it"]],
+  ] as const) {
+    const { status, stderr } = spawnSync(process.execPath, [main, ...args], {
+      cwd: root,
+      encoding: "utf8",
+      env: { ...home.env(), ...environment },
+      timeout: 30_000,
+      killSignal: "SIGKILL",
+    });
+    assert.match(stderr, /\/proc\/none/);
+    assert.notEqual(status, null);
+  }
+});

@@ -1,11 +1,22 @@
 import { Failure } from "../errors/mod.ts";
 import { openJournal, type Journal, type RunSummary } from "../workflow/mod.ts";
 import { homeFolder } from "./home.ts";
+import { makeFolder } from "./make-folder.ts";
 
 /** Opens the journal of this user. */
 export function openHome(durability?: "normal" | "full"): Journal {
+  const folder = homeFolder();
+  try {
+    makeFolder(folder);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Failure("storage", `Cannot make the folder "${folder}": ${reason}`, {
+      cause,
+      hint: "Set ATALANTA_HOME to a folder that may be written.",
+    });
+  }
   return openJournal({
-    folder: homeFolder(),
+    folder,
     ...(durability === undefined ? {} : { durability }),
   });
 }

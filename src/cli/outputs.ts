@@ -1,15 +1,16 @@
 import { constants } from "node:fs";
-import { access, mkdir } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import { join } from "node:path";
 import type { ArtifactStore } from "../artifacts/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
 import type { ArtifactSource } from "../task/mod.ts";
 import type { RunState } from "../workflow/mod.ts";
+import { makeFolder } from "./make-folder.ts";
 
 /** Makes sure, before anything begins, that outputs can be written there. */
 export async function prepareFolder(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true });
+    makeFolder(path);
     await access(path, constants.W_OK | constants.X_OK);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);

@@ -16,7 +16,7 @@ export interface Civil {
 
 export const nanosecondsPerSecond = 1_000_000_000n;
 
-const months = [
+export const months: readonly string[] = [
   "January",
   "February",
   "March",
@@ -31,7 +31,7 @@ const months = [
   "December",
 ];
 
-const weekdays: readonly string[] = [
+export const weekdays: readonly string[] = [
   "Sunday",
   "Monday",
   "Tuesday",

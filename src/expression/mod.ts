@@ -23,6 +23,7 @@ export {
 } from "./depends.ts";
 export type { EvaluateOptions } from "./evaluate.ts";
 export { ExpressionFailure, type ExpressionProblem } from "./failure.ts";
+export { months, weekdays } from "./layout.ts";
 export type { Reference } from "./references.ts";
 export type { Scope } from "./scope.ts";
 export { references, substitute, type SubstituteOptions } from "./tags.ts";

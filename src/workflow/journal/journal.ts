@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { closest } from "../../document/mod.ts";
 import { Failure } from "../../errors/mod.ts";
 import type { Begin, NodeOutputs, Phase, RunEvent } from "../plan/mod.ts";
 import { RunClaim } from "./claim.ts";
@@ -13,7 +14,6 @@ import type {
   RunSummary,
   Summary,
 } from "./mod.ts";
-import { nearest } from "./nearest.ts";
 import { integer, readRecord, text, write } from "./records.ts";
 
 /**
@@ -209,11 +209,12 @@ class DatabaseJournal implements Journal {
   #row(name: string): Row {
     const row = this.#database.get("SELECT * FROM run WHERE name = ?", name);
     if (row) return row;
-    const names = this.#database.all("SELECT name FROM run ORDER BY startedAt DESC LIMIT 1000");
-    const close = nearest(
-      name,
-      names.map((item) => text(item["name"])),
-    );
+    const names = this.#database
+      .all("SELECT name FROM run ORDER BY startedAt DESC LIMIT 1000")
+      .map((item) => text(item["name"]));
+    // A generated name is often typed without its last letters.
+    const close =
+      names.find((other) => name !== "" && other.startsWith(name)) ?? closest(name, names);
     throw new Failure("not-found", `There is no run "${name}"`, {
       hint:
         close === undefined ? "See what there is with: atalanta list" : `Did you mean "${close}"?`,

@@ -1,3 +1,4 @@
+import { months, weekdays } from "../../expression/mod.ts";
 /** RFC 3339 in UTC without fractions, as Argo writes times. */
 export function rfc3339(at: number): string {
   return `${new Date(at).toISOString().slice(0, 19)}Z`;
@@ -26,27 +27,11 @@ export function duration(milliseconds: number): string {
     .join(" ");
 }
 
-const days = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-const months = [
-  "January",
-  "February",
-  "March",
-  "April",
-  "May",
-  "June",
-  "July",
-  "August",
-  "September",
-  "October",
-  "November",
-  "December",
-];
-
 /** One format character of strftime, those that Argo knows, in UTC. */
 export function strftime(character: string, at: number): string | undefined {
   const time = new Date(at);
   const two = (value: number) => String(value).padStart(2, "0");
-  const day = days[time.getUTCDay()] ?? "";
+  const day = weekdays[time.getUTCDay()] ?? "";
   const month = months[time.getUTCMonth()] ?? "";
   const hour = time.getUTCHours();
   switch (character) {
