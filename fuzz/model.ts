@@ -204,9 +204,10 @@ export class Model {
     if (text === "") fail("noent");
     if (text.startsWith("/")) fail("perm");
     if (text.includes("\0")) fail("inval");
-    const slash = text.endsWith("/");
+    let slash = text.endsWith("/");
     const own = text.split("/").filter((part) => part !== "");
     const dots = [".", ".."].includes(own.at(-1) ?? "");
+    const ends = slash || dots;
     const way = [from];
     let rest = own;
     let hops = 0;
@@ -228,10 +229,11 @@ export class Model {
       if (Buffer.byteLength(part) > 255) fail("nametoolong");
       const inode = this.#child(here, part);
       const last = rest.length === 0;
-      const through = !last || (slash || dots ? followSlash : follow);
+      const through = !last || (ends ? followSlash : follow);
       if (inode?.kind === "symlink" && through) {
         if (++hops > 40) fail("loop");
         if (inode.target.startsWith("/")) fail("perm");
+        if (last) slash ||= inode.target.endsWith("/");
         rest = [...inode.target.split("/").filter((step) => step !== ""), ...rest];
         continue;
       }

@@ -40,7 +40,7 @@ export function resolvePath(
   if (longer(path, limits.pathBytes)) throw new Errno("nametoolong", "pathLength");
   if (path.includes("\0")) throw new Errno("inval");
   const dots = /(^|\/)\.\.?\/*$/.test(path);
-  const directory = dots || path.endsWith("/");
+  let directory = dots || path.endsWith("/");
   const todo = path
     .split("/")
     .filter((part) => part !== "")
@@ -70,6 +70,8 @@ export function resolvePath(
     if (node?.kind === "symlink" && (!last || followLast)) {
       if (++links > linkDepth) throw new Errno("loop");
       if (node.target.startsWith("/")) throw new Errno("perm");
+      // What a link says of its end is said of the path's.
+      if (last && node.target.endsWith("/")) directory = true;
       todo.push(
         ...node.target
           .split("/")

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { cases } from "./cases.ts";
-import { bare, ends, modules } from "./modules.ts";
+import { bare, ends, lines, modules, programs } from "./modules.ts";
 import { Ours } from "./ours.ts";
 import { Script } from "./script.ts";
 import { setting } from "./setting.ts";
@@ -52,6 +52,9 @@ export async function compare(golden: Golden): Promise<Difference[]> {
   }
   for (const { name, path } of modules) {
     answered(name, ends(await ours.run("", bare, { module: path })));
+  }
+  for (const { name, path } of programs) {
+    answered(name, lines(await ours.run("first", setting, { module: path })));
   }
   return differences;
 }

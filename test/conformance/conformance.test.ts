@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { cases } from "./cases.ts";
-import { bare, modules } from "./modules.ts";
+import { bare, modules, programs } from "./modules.ts";
 import { Ours } from "./ours.ts";
 import { compare, readExplanations, readGolden, type Difference } from "./compare.ts";
 import { callNames } from "./script.ts";
@@ -58,7 +58,7 @@ describe("preview 1 beside wasmtime", () => {
   test("every case is recorded, and nothing else is", () => {
     assert.deepEqual(
       Object.keys(golden.answers).toSorted(),
-      [...cases, ...modules].map(({ name }) => name).toSorted(),
+      [...cases, ...modules, ...programs].map(({ name }) => name).toSorted(),
     );
   });
 

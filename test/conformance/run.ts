@@ -19,7 +19,7 @@ import {
   type Explanation,
 } from "./compare.ts";
 import { findPython, makePython, Wasmtime, wasmtimeVersion as version } from "./live.ts";
-import { bare, ends, modules } from "./modules.ts";
+import { bare, ends, lines, modules, programs } from "./modules.ts";
 import { Script } from "./script.ts";
 import { setting } from "./setting.ts";
 
@@ -50,6 +50,9 @@ async function ask(): Promise<Record<string, readonly string[]>> {
   }
   for (const { name, path } of modules) {
     answers[name] = ends(await wasmtime.run("", bare, { module: path }));
+  }
+  for (const { name, path } of programs) {
+    answers[name] = lines(await wasmtime.run("first", setting, { module: path }));
   }
   return answers;
 }
