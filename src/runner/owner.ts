@@ -12,7 +12,7 @@ import {
 import { Failure, toFailure } from "../errors/mod.ts";
 import { defaultLimits, type Limits } from "../limits/mod.ts";
 import type { Pool } from "./pool.ts";
-import { failed } from "./results.ts";
+import { failed, stopped } from "./results.ts";
 
 /** Modules whose handles are kept; the least recently used goes first. */
 const keptModules = 64;
@@ -74,10 +74,10 @@ export class OwnerEngine implements Engine {
   async run(module: Module, invocation: Invocation, options: RunOptions = {}): Promise<Result> {
     const known = this.#known.get(module);
     if (!known) throw new Failure("internal", "The module was not loaded by this engine");
-    if (options.signal?.aborted) return failed(aborted(), "stopped");
+    if (options.signal?.aborted) return stopped();
     const { signal } = options;
     const { promise: left, resolve: leave } = Promise.withResolvers<Result>();
-    const stop = (): void => leave(failed(aborted(), "stopped"));
+    const stop = (): void => leave(stopped());
     // Once the process has the guest, it is the process that stops it.
     const begun = (): void => signal?.removeEventListener("abort", stop);
     signal?.addEventListener("abort", stop, { once: true });
@@ -103,9 +103,8 @@ export class OwnerEngine implements Engine {
     return this.#pool.use(this.#owner, async (process) => {
       // A process that took the place of a lost one has never seen it.
       await process.load(known.key, module.name, known.limits, () => this.#again(module, known));
-      if (options.signal?.aborted) return failed(aborted(), "stopped");
-      begun();
-      return process.run(known.key, invocation, options);
+      if (options.signal?.aborted) return stopped();
+      return process.run(known.key, invocation, options, begun);
     });
   }
 
@@ -121,10 +120,6 @@ export class OwnerEngine implements Engine {
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }
-}
-
-function aborted(): Failure {
-  return new Failure("aborted", "The guest was stopped by its caller");
 }
 
 /** A compilation that nobody waits for any more goes on: it is another's too. */

@@ -1,14 +1,15 @@
+import { closeSync, constants, linkSync, mkdirSync, openSync, readSync, statSync } from "node:fs";
 import {
-  closeSync,
-  constants,
-  copyFileSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readSync,
-  statSync,
-} from "node:fs";
-import { chmod, chown, mkdir, open, readlink, rm, type FileHandle } from "node:fs/promises";
+  chmod,
+  chown,
+  copyFile,
+  mkdir,
+  open,
+  readdir,
+  readlink,
+  rm,
+  type FileHandle,
+} from "node:fs/promises";
 import { join } from "node:path";
 import type { Collected, HostBytes, Mount, TreeEntry } from "../engine/mod.ts";
 import type { Limits } from "../limits/mod.ts";
@@ -70,12 +71,20 @@ export class Place {
     id: number,
     mounts: readonly Mount[],
     body: Body,
-  ): { readonly mounts: readonly WireMount[]; readonly given: Given } {
+  ): {
+    readonly mounts: readonly WireMount[];
+    readonly given: Given;
+    /** Files that are not there before this is settled. */
+    readonly copies: readonly Promise<void>[];
+  } {
     const sizes = new Map<string, number>();
     for (const slice of slicesOf(mounts)) {
       sizes.set(slice.path, (sizes.get(slice.path) ?? 0) + slice.size);
     }
-    if (sizes.size === 0) return { mounts: mounts.map((mount) => wired(mount, body)), given: none };
+    if (sizes.size === 0) {
+      return { mounts: mounts.map((mount) => wired(mount, body)), given: none, copies: [] };
+    }
+    const copies: Promise<void>[] = [];
     const given = new Map<string, { readonly path: string; readonly parts: Set<string> }>();
     const names = new Map<string, string>();
     let room = sentBytes;
@@ -86,7 +95,8 @@ export class Place {
         continue;
       }
       const name = `${id}-${names.size}`;
-      this.#lay(path, join(this.folder, givenFolder, name));
+      const copy = this.#lay(path, join(this.folder, givenFolder, name));
+      if (copy) copies.push(copy);
       names.set(path, name);
       given.set(name, { path, parts: new Set() });
     }
@@ -98,26 +108,28 @@ export class Place {
       given.get(name)?.parts.add(`${slice.offset} ${slice.size}`);
       return [`${givenFolder}/${name}`, slice.offset, slice.size];
     };
-    return { mounts: mounts.map((mount) => wired(mount, body, content)), given };
+    return { mounts: mounts.map((mount) => wired(mount, body, content)), given, copies };
   }
 
-  /** A second name where the process may read it but not write; else a copy. */
-  #lay(from: string, to: string): void {
+  /** A second name where the process may read it but not write; else a copy, which takes a while. */
+  #lay(from: string, to: string): Promise<void> | undefined {
     try {
       const readable = this.#user === undefined || (statSync(from).mode & 0o004) !== 0;
       if (readable) {
         linkSync(from, to);
-        return;
+        return undefined;
       }
     } catch {
       // Another file system, or a file that is not ours to link: copied, which says what is wrong if anything is.
     }
-    copyFileSync(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    return copied(from, to);
   }
 
-  async takeBack(given: Given): Promise<void> {
-    for (const name of given.keys()) {
-      await rm(join(this.folder, givenFolder, name), { force: true });
+  /** Removes what was laid ready for an invocation, or a part of it. */
+  async takeBack(id: number): Promise<void> {
+    const folder = join(this.folder, givenFolder);
+    for (const name of await readdir(folder).catch(() => [])) {
+      if (name.startsWith(`${id}-`)) await rm(join(folder, name), { force: true });
     }
   }
 
@@ -244,6 +256,12 @@ function givenBack(
   const known = given.get(file);
   if (!known?.parts.has(`${offset} ${size}`)) return undefined;
   return { kind: "slice", path: known.path, offset, size };
+}
+
+async function copied(from: string, to: string): Promise<void> {
+  await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  // A copy has the mode of what was copied, and nobody but this process gets here.
+  await chmod(to, 0o644);
 }
 
 async function copyBytes(source: FileHandle, target: FileHandle, size: number): Promise<void> {

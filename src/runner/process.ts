@@ -9,7 +9,7 @@ import { Calls } from "./calls.ts";
 import { parse, type FromRunner, type SaidResult } from "./parse.ts";
 import { Place, type Given } from "./place.ts";
 import type { Program } from "./program.ts";
-import { failed } from "./results.ts";
+import { failed, stopped } from "./results.ts";
 import { leakedDescriptors, newUser, type Walls } from "./walls.ts";
 import { channelDescriptor, type RunnerSettings, type ToRunner } from "./wire.ts";
 
@@ -198,8 +198,16 @@ export class RunnerProcess {
     return promise;
   }
 
-  /** Runs a guest of a module that was loaded with that key. Never rejects. */
-  async run(key: string, invocation: Invocation, options: RunOptions): Promise<Result> {
+  /**
+   * Runs a guest of a module that was loaded with that key. Never rejects. Once `begun` was called, the guest ends when the signal
+   * says so; what is laid ready before takes its time, and is laid for nobody when the caller has left.
+   */
+  async run(
+    key: string,
+    invocation: Invocation,
+    options: RunOptions,
+    begun: () => void,
+  ): Promise<Result> {
     const { signal } = options;
     const id = this.#nextId++;
     const body = new Body();
@@ -209,16 +217,23 @@ export class RunnerProcess {
     this.#hold();
     try {
       laid = this.#place.give(id, invocation.mounts, body);
+      if (laid.copies.length > 0) await Promise.all(laid.copies);
     } catch (thrown) {
+      await this.#place.takeBack(id);
       return failed(cannotPrepare(thrown));
     } finally {
       this.#preparing--;
+      this.#rest();
     }
+    if (signal?.aborted) {
+      await this.#place.takeBack(id);
+      return stopped();
+    }
+    begun();
     const { mounts, given } = laid;
     const module = this.#modules.get(key)?.number;
     if (this.#lost !== undefined || module === undefined) {
-      await this.#place.takeBack(given);
-      this.#rest();
+      if (given.size > 0) await this.#place.takeBack(id);
       return failed(lost(this.#lost ?? "it does not know the module"));
     }
     const result = await new Promise<Result>((resolve) => {
@@ -257,9 +272,8 @@ export class RunnerProcess {
         },
         body.parts,
       );
-      if (signal?.aborted) stop();
     });
-    if (given.size > 0) await this.#place.takeBack(given);
+    if (given.size > 0) await this.#place.takeBack(id);
     return result;
   }
 

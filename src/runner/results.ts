@@ -1,5 +1,5 @@
 import type { Result } from "../engine/mod.ts";
-import type { Failure } from "../errors/mod.ts";
+import { Failure } from "../errors/mod.ts";
 
 /** The result of a guest of which nothing is known but why. */
 export function failed(failure: Failure, kind: "stopped" | "failed" = "failed"): Result {
@@ -19,4 +19,9 @@ export function failed(failure: Failure, kind: "stopped" | "failed" = "failed"):
     kind,
     failure: failure.toJSON(),
   };
+}
+
+/** The result of a guest whose caller left before it began. */
+export function stopped(): Result {
+  return failed(new Failure("aborted", "The guest was stopped by its caller"), "stopped");
 }

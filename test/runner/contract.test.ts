@@ -185,6 +185,20 @@ for (const trust of ["thread", "process"] as const) {
       assert.deepEqual(readFileSync(host), content);
     });
 
+    test("an input that only its owner may read arrives, and stays what it is", async () => {
+      const host = join(folder, "private");
+      writeFileSync(host, Buffer.alloc(100_000, "s"), { mode: 0o600 });
+      const content = { kind: "slice", path: host, offset: 0, size: 100_000 } as const;
+      const mounts: Mount[] = [
+        { path: "/in/a", readOnly: false, content: { kind: "file", mode: 0o644, content } },
+      ];
+      assert.equal(exited(await run(["cat", "/in/a"], { mounts })), "s".repeat(100_000));
+      exited(await run(["write", "/in/a", "changed"], { mounts }));
+      assert.equal(readFileSync(host, "utf8"), "s".repeat(100_000));
+      assert.equal(statSync(host).mode & 0o777, 0o600);
+      assert.equal(statSync(host).nlink, 1);
+    });
+
     test("a small part of a host file arrives, and a read-only mount refuses writing", async () => {
       const host = join(folder, "small");
       writeFileSync(host, "0123456789");

@@ -151,6 +151,28 @@ describe("a runner process seen from outside", { skip: linux ? false : "needs /p
     assert.equal(status("NSpid").split(/\s+/).at(-1), "2");
   });
 
+  test("what it was given is gone when the guest has ended", async () => {
+    const engine = runners.engine({ trust: "process", owner: "a" });
+    const module = await engine.load({ path: probe });
+    const host = join(folder, "input");
+    writeFileSync(host, Buffer.alloc(100_000));
+    const part = { kind: "slice", path: host, offset: 0, size: 100_000 } as const;
+    const gone = { ...part, path: join(folder, "gone") };
+    for (const contents of [[part], [part, gone]]) {
+      const entries = contents.map(
+        (content, at) => ({ kind: "file", path: `${at}`, mode: 0o644, content }) as const,
+      );
+      await engine.run(module, {
+        arguments: ["probe", "ls", "/d"],
+        environment: new Map(),
+        mounts: [{ path: "/d", readOnly: false, content: { kind: "directory", entries } }],
+        collect: [],
+        limits: defaultLimits,
+      });
+      assert.deepEqual(readdirSync(`/proc/${pid}/cwd/in`), []);
+    }
+  });
+
   test("its folders are closed to every other one, and what it is given cannot be written", () => {
     const place = readlinkSync(`/proc/${pid}/cwd`);
     const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8);
