@@ -94,6 +94,8 @@ async function parked(count: number): Promise<Record<string, number>> {
   const before = residentBytes();
   await using engine = createEngine();
   const bytes = sleeper(20_000);
+  // One more than wait.
+  const limits = { ...defaultLimits, sandboxes: count + 1 };
   const start = performance.now();
   const allAsleep = Promise.withResolvers<void>();
   let asleep = 0;
@@ -101,7 +103,7 @@ async function parked(count: number): Promise<Record<string, number>> {
   const ends = Array.from({ length: count }, () =>
     engine.run(
       module,
-      { arguments: ["it"], environment: new Map(), mounts: [], collect: [], limits: defaultLimits },
+      { arguments: ["it"], environment: new Map(), mounts: [], collect: [], limits },
       {
         onOutput: (stream) => {
           if (stream === "stderr" && ++asleep === count) allAsleep.resolve();
@@ -112,7 +114,7 @@ async function parked(count: number): Promise<Record<string, number>> {
   await allAsleep.promise;
   const allAsleepMs = performance.now() - start;
   const other = performance.now();
-  await run(engine, guest(""), { group: "b" });
+  await run(engine, guest(""), { group: "b", limits });
   const otherMs = performance.now() - other;
   const during = residentBytes();
   const ended = await Promise.all(ends);
