@@ -20,6 +20,9 @@ import type { FromWorker } from "./worker.ts";
 const interruptMs = 2000;
 /** Threads beyond those that one group needs go when nobody has used them for so long. */
 const idleMs = 10_000;
+/** From so many on, the stacks of those who wait may matter; how often that is looked at. */
+const crowd = 256;
+const lookMs = 20;
 /** Folders of ours below the system's temporary one. */
 const stagingPrefix = "atalanta-";
 
@@ -90,8 +93,12 @@ class ThreadEngine implements Engine {
   #nextId = 1;
   /** Guests that run or are parked. */
   #active = 0;
-  /** Memory of all that wait; nobody new is started while it is above the ceiling. */
+  /** All that wait and their memory; nobody new is started while that is above the ceiling. */
+  #parkedCount = 0;
   #heldBytes = 0;
+  /** What the whole process has of the machine's memory, and when that was looked at. */
+  #residentBytes = 0;
+  #residentAt = 0;
   /** Whether a thread lies ready for when one is thrown away; so since it has happened. */
   #spare = false;
   #retiring: NodeJS.Timeout | undefined;
@@ -171,7 +178,7 @@ class ThreadEngine implements Engine {
     const mayBegin = (job: Job): boolean =>
       may(job) && this.#active < Math.min(job.invocation.limits.sandboxes, mostSandboxes);
     // Who waits comes to an end by itself, so the queue always moves on.
-    while (this.#queue.size > 0 && this.#heldBytes <= this.#parkedBytes) {
+    while (this.#queue.size > 0 && !this.#crowded()) {
       const job = this.#queue.peek(mayBegin);
       if (!job) return;
       const place = this.#pick(job);
@@ -221,7 +228,20 @@ class ThreadEngine implements Engine {
     return false;
   }
 
+  /** Whether those who wait have all the memory that they may have. What their stacks have touched can be seen in the process alone. */
+  #crowded(): boolean {
+    if (this.#heldBytes > this.#parkedBytes) return true;
+    if (this.#parkedCount < crowd) return false;
+    const now = performance.now();
+    if (now - this.#residentAt > lookMs) {
+      this.#residentAt = now;
+      this.#residentBytes = process.memoryUsage.rss();
+    }
+    return this.#residentBytes > this.#parkedBytes;
+  }
+
   #park(place: Place, job: Job, heldBytes: number): void {
+    this.#parkedCount++;
     place.parked.add(job);
     place.parkedOf.set(job.group, (place.parkedOf.get(job.group) ?? 0) + 1);
     job.compiled.parks = true;
@@ -232,6 +252,7 @@ class ThreadEngine implements Engine {
   /** False when it was not parked there. */
   #unpark(place: Place, job: Job): boolean {
     if (!place.parked.delete(job)) return false;
+    this.#parkedCount--;
     const others = (place.parkedOf.get(job.group) ?? 1) - 1;
     if (others > 0) place.parkedOf.set(job.group, others);
     else place.parkedOf.delete(job.group);

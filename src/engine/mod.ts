@@ -99,7 +99,7 @@ export interface EngineOptions {
   readonly threads?: number;
   /** Threads of all groups; default: four times `threads`. */
   readonly mostThreads?: number;
-  /** Memory of guests that wait, in bytes, above which no further one is started; default: half of what the machine or container has. */
+  /** Memory of guests that wait, and of the process while many do, in bytes, above which no further one is started; default: half of what the machine or container has. */
   readonly parkedBytes?: number;
   /** Folder for spill files, owned by the engine; default: a new one below the system's temporary folder. */
   readonly stagingFolder?: string;

@@ -149,6 +149,8 @@ export function guest(body: string, start?: string): Uint8Array {
     (data (i32.const 16) "\\01")
     (data (i32.const 24) "\\00\\00\\c6\\bf\\9e\\2e\\8d\\03")
     (data (i32.const 50) "f")
+    (func $tall (param $n i32)
+      (if (local.get $n) (then (call $tall (i32.sub (local.get $n) (i32.const 1))) (i32.store (i32.const 1000) (local.get $n)))))
     (func $tree (param $n i32)
       (if (local.get $n) (then
         (call $tree (i32.sub (local.get $n) (i32.const 1)))

@@ -299,3 +299,20 @@ function large(): Uint8Array {
     code,
   ]);
 }
+
+test("stacks that guests have touched before they wait count for the ceiling of memory", async (context) => {
+  const before = process.memoryUsage.rss();
+  await using engine = createEngine({ threads: 2, parkedBytes: before + 200 * 2 ** 20 });
+  // Each calls itself over most of a MiB, comes back, and waits.
+  const bytes = guest(`
+    (call $tall (i32.const 14000))
+    (i64.store (i32.const 24) (i64.const 1500000000))
+    (call $again)`);
+  let highest = 0;
+  const look = setInterval(() => (highest = Math.max(highest, process.memoryUsage.rss())), 20);
+  const ends = await Promise.all(Array.from({ length: 1000 }, () => run(engine, bytes)));
+  clearInterval(look);
+  assert.deepEqual([...new Set(ends.map(how))], ["exit 0"]);
+  context.diagnostic(`${Math.round((highest - before) / 2 ** 20)} MiB`);
+  assert.ok(highest - before < 450 * 2 ** 20, String(highest - before));
+});
