@@ -283,20 +283,27 @@ test("a module that takes longer to compile than its ceiling is refused, and the
   assert.equal(how(await run(engine, bytes)), "exit 0");
 });
 
-/** A module whose one function has two million instructions. */
+/** A module of twenty functions with 100,000 instructions each. */
 function large(): Uint8Array {
+  const count = 20;
   const leb = (value: number): number[] =>
     value < 128 ? [value] : [(value & 127) | 128, ...leb(value >>> 7)];
-  const body = Buffer.concat([
+  const section = (id: number, body: Uint8Array): Uint8Array =>
+    Buffer.concat([Buffer.from([id, ...leb(body.length)]), body]);
+  const code = Buffer.concat([
     Buffer.from([0]),
-    Buffer.alloc(6_000_000, Buffer.from([0x41, 1, 0x1a])),
+    Buffer.alloc(300_000, Buffer.from([0x41, 1, 0x1a])),
     Buffer.from([0x0b]),
   ]);
-  const code = Buffer.concat([Buffer.from([1, ...leb(body.length)]), body]);
+  const sized = Buffer.concat([Buffer.from(leb(code.length)), code]);
   return Buffer.concat([
-    Buffer.from("0061736d0100000001040160000003020100070a01065f737461727400000a", "hex"),
-    Buffer.from(leb(code.length)),
-    code,
+    Buffer.from("0061736d01000000010401600000", "hex"),
+    section(3, Buffer.from([count, ...Array.from({ length: count }, () => 0)])),
+    Buffer.from("070a01065f73746172740000", "hex"),
+    section(
+      10,
+      Buffer.concat([Buffer.from([count]), ...Array.from({ length: count }, () => sized)]),
+    ),
   ]);
 }
 
