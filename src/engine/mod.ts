@@ -6,6 +6,7 @@ import type { ModuleSource } from "./source.ts";
 export { ceilingsOf } from "./ceilings.ts";
 export { describe, type Description } from "./describe.ts";
 export { createEngine } from "./engine.ts";
+export { tooMany } from "./modules.ts";
 export { ModuleFiles, nameOf, type ModuleSource } from "./source.ts";
 export { isStaging, removeLeftovers, stagingFolder } from "./staging.ts";
 export type {

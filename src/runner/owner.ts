@@ -2,6 +2,7 @@ import {
   ceilingsOf,
   ModuleFiles,
   nameOf,
+  tooMany,
   type Engine,
   type Invocation,
   type Module,
@@ -13,9 +14,6 @@ import { Failure, toFailure } from "../errors/mod.ts";
 import { defaultLimits, type Limits } from "../limits/mod.ts";
 import type { Pool } from "./pool.ts";
 import { failed, stopped } from "./results.ts";
-
-/** Modules whose handles are kept; the least recently used goes first. */
-const keptModules = 64;
 
 interface Known {
   readonly key: string;
@@ -58,8 +56,11 @@ export class OwnerEngine implements Engine {
     const module: Module = { digest, name, sizeBytes: bytes.length, ...loaded };
     this.#known.set(module, { key, source, limits });
     this.#cache.set(key, module);
-    const [oldest] = this.#cache.keys();
-    if (this.#cache.size > keptModules && oldest !== undefined) this.#cache.delete(oldest);
+    // A handle may hold the bytes that it was made of.
+    for (const oldest of this.#cache.keys()) {
+      if (!tooMany(this.#cache.values().map((kept) => kept.sizeBytes))) break;
+      this.#cache.delete(oldest);
+    }
     return module;
   }
 

@@ -1,7 +1,12 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { Socket } from "node:net";
-import { extname, join } from "node:path";
-import type { Invocation, Module, Result, RunOptions } from "../engine/mod.ts";
+import {
+  tooMany,
+  type Invocation,
+  type Module,
+  type Result,
+  type RunOptions,
+} from "../engine/mod.ts";
 import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
 import { limitFailure, type Limits } from "../limits/mod.ts";
 import { Body, Channel } from "./channel.ts";
@@ -80,7 +85,7 @@ export class RunnerProcess {
   /** Modules that it has, in the order of their use, by a key of the caller's. */
   readonly #modules = new Map<
     string,
-    { readonly number: number; readonly loaded: Promise<Loaded> }
+    { readonly number: number; readonly loaded: Promise<Loaded>; readonly sizeBytes: number }
   >();
   readonly #ready = Promise.withResolvers<undefined>();
   readonly #gone = Promise.withResolvers<undefined>();
@@ -106,7 +111,7 @@ export class RunnerProcess {
       ...options.walls.wrapper(user),
       options.program.node,
       ...nodeOptions(place.folder, options.program),
-      options.standIn ?? join(options.program.code, "runner", `child${extname(import.meta.url)}`),
+      options.standIn ?? options.program.main,
       JSON.stringify({
         threads: options.threads,
         parkedBytes: options.parkedBytes,
@@ -190,7 +195,7 @@ export class RunnerProcess {
     // The engine there answers at the ceiling itself; whoever does not is ended.
     const limit = setTimeout(late, limits.compileMs + stopMs);
     this.#loading.set(id, { limits, resolve: done, reject, limit });
-    this.#modules.set(key, { number: id, loaded: promise });
+    this.#modules.set(key, { number: id, loaded: promise, sizeBytes: content.length });
     promise.catch(() => this.#modules.delete(key));
     this.#hold();
     this.#send({ type: "load", id, module: id, name, limits }, [content]);
@@ -461,16 +466,16 @@ export class RunnerProcess {
     return [stdio[2], stdio[channelDescriptor]].filter((stream) => stream instanceof Socket);
   }
 
+  /** As its engine does, but never the one that was just sent. */
   #forgetOldest(): void {
-    const [oldest] = this.#modules;
-    if (this.#modules.size <= keptModules || !oldest) return;
-    this.#modules.delete(oldest[0]);
-    this.#send({ type: "forget", module: oldest[1].number });
+    for (const [key, { number }] of this.#modules) {
+      const sizes = this.#modules.values().map(({ sizeBytes }) => sizeBytes);
+      if (this.#modules.size === 1 || !tooMany(sizes)) return;
+      this.#modules.delete(key);
+      this.#send({ type: "forget", module: number });
+    }
   }
 }
-
-/** As many as its engine keeps. */
-const keptModules = 64;
 
 function nodeOptions(folder: string, { code }: Program): readonly string[] {
   return [

@@ -9,20 +9,23 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, resolve, sep } from "node:path";
+import { basename, dirname, extname, join, resolve, sep } from "node:path";
 import { removeLeftovers, stagingFolder } from "../engine/mod.ts";
 
 /** What a runner process is started from. */
 export interface Program {
   readonly node: string;
-  /** The folder of all parts. */
+  /** What it runs, and the folder of all that this reads. */
+  readonly main: string;
   readonly code: string;
   /** Folders of ours to remove in the end. */
   readonly made: readonly string[];
 }
 
-/** The parts that a runner process needs. */
-const parts = ["errors", "limits", "wasi", "engine", "runner"];
+/** Where this file lies: in its part, or with all others in the folder of the bundle. */
+const here = basename(import.meta.dirname);
+/** Folders that a runner process needs. */
+const needed = here === "runner" ? ["errors", "limits", "wasi", "engine", "runner"] : [here];
 const prefix = "atalanta-program-";
 
 /**
@@ -32,8 +35,8 @@ const prefix = "atalanta-program-";
 export function programFor(ownUser: boolean): Program {
   const node = process.execPath;
   const code = resolve(import.meta.dirname, "..");
-  if (!ownUser || (everybodyReads(node) && everybodyReads(join(code, "runner")))) {
-    return { node, code, made: [] };
+  if (!ownUser || (everybodyReads(node) && everybodyReads(join(code, here)))) {
+    return { node, main: mainIn(code), code, made: [] };
   }
   void removeLeftovers(tmpdir(), prefix);
   const folder = stagingFolder(tmpdir(), prefix);
@@ -48,13 +51,18 @@ export function programFor(ownUser: boolean): Program {
     chmodSync(ownNode, 0o755);
   }
   const ownCode = join(folder, basename(code));
-  for (const part of parts) cpSync(join(code, part), join(ownCode, part), { recursive: true });
+  for (const part of needed) cpSync(join(code, part), join(ownCode, part), { recursive: true });
   writeFileSync(join(folder, "package.json"), '{"type":"module"}\n');
   for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
     // A second name of Node's has Node's own mode.
     if (name !== "node") chmodSync(join(folder, name), 0o755);
   }
-  return { node: ownNode, code: ownCode, made: [folder] };
+  return { node: ownNode, main: mainIn(ownCode), code: ownCode, made: [folder] };
+}
+
+function mainIn(code: string): string {
+  // Built code has the extension of its source's.
+  return join(code, here, `child${extname(import.meta.url)}`);
 }
 
 /** Whether every user may come to it and read it. */
