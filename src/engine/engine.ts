@@ -71,7 +71,7 @@ interface Place {
   readonly due: Lines<Job>;
   idleSince: number;
   /** Set while `running` is being interrupted. */
-  stopping: { readonly close: () => void; readonly end: () => void } | undefined;
+  stopping: { readonly close: () => void; readonly end: (cpuMs: number) => void } | undefined;
 }
 
 /** Starts an engine; threads are started when they are first needed. */
@@ -359,13 +359,12 @@ class ThreadEngine implements Engine {
   }
 
   /** Since a thread has been thrown away, the next one lies ready: starting it takes longer than most guests. */
-  #prepareSpare(): void {
+  #prepareSpare(stackBytes: number): void {
     if (!this.#spare || this.#closed || this.#places.size > this.#most) return;
     for (const place of this.#places) {
       if (!place.running && place.parked.size === 0 && place.promisedTo === undefined) return;
     }
-    const [any] = this.#places;
-    if (any) this.#start(any.thread.stackBytes);
+    this.#start(stackBytes);
   }
 
   #give(place: Place, job: Job): void {
@@ -400,7 +399,7 @@ class ThreadEngine implements Engine {
         http: job.requests !== undefined,
       },
     });
-    this.#prepareSpare();
+    this.#prepareSpare(place.thread.stackBytes);
   }
 
   /** A parked guest may go on, as soon as its thread is free. That it must wait for this does not count as its time. */
@@ -454,7 +453,7 @@ class ThreadEngine implements Engine {
     const job = place.running;
     if (!job || job.id !== message.id) return;
     if (message.type === "dropped") {
-      place.stopping?.end();
+      place.stopping?.end(message.cpuMs);
       return;
     }
     // Whatever a guest still says while it is stopped came too late.
@@ -532,9 +531,10 @@ class ThreadEngine implements Engine {
     };
     place.stopping = {
       close,
-      end: () => {
+      end: (cpuMs) => {
         if (!done) return;
         close();
+        job.cpuMs = cpuMs;
         this.#free(place);
         this.#cleanUp(job);
         this.#settle(job, stopped(job, failure));
@@ -554,8 +554,8 @@ class ThreadEngine implements Engine {
     place.stopping?.close();
     this.#free(place);
     this.#spare ||= place.ready;
-    this.#prepareSpare();
-    void endOf(place.thread).then(() => {
+    this.#prepareSpare(place.thread.stackBytes);
+    void this.#lookAtLast(place, running).then(() => {
       const why = this.#closed ? aborted() : lostThread();
       for (const job of running ? [running, ...lost] : lost) {
         this.#cleanUp(job);
@@ -564,6 +564,16 @@ class ThreadEngine implements Engine {
       }
       this.#schedule();
     });
+  }
+
+  /** Ends a thread, after a look at what its guest has used. */
+  async #lookAtLast({ thread }: Place, running: Job | undefined): Promise<void> {
+    if (running && !this.#closed) {
+      const late = sleep(lastLookMs, undefined, { ref: false });
+      const used = await Promise.race([usedCpuMs(thread).catch(() => undefined), late]);
+      if (used !== undefined) running.cpuMs = used;
+    }
+    await endOf(thread);
   }
 
   #settle(job: Job, result: Result): void {
@@ -597,6 +607,8 @@ class ThreadEngine implements Engine {
 }
 
 const longestTimerMs = 2 ** 31 - 1;
+/** A guest that computes is asked for its CPU time before its end, but only so long. */
+const lastLookMs = 20;
 /** Nobody waits longer for a thread's end. */
 const endMs = 1000;
 

@@ -46,7 +46,8 @@ export type FromWorker =
     }
   /** The guest wants no more of a response. */
   | { readonly type: "close"; readonly id: number; readonly handle: number }
-  | { readonly type: "dropped"; readonly id: number }
+  /** It is forgotten; what it had used until then, when it was running. */
+  | { readonly type: "dropped"; readonly id: number; readonly cpuMs: number }
   | { readonly type: "done"; readonly id: number; readonly outcome: GuestOutcome };
 
 /** What a guest waits for: a time, or an answer. */
@@ -169,7 +170,7 @@ if (port) {
     else if (message.type === "drop") {
       guests.get(message.id)?.guest.abandon();
       guests.delete(message.id);
-      send({ type: "dropped", id: message.id });
+      send({ type: "dropped", id: message.id, cpuMs: cpuMs() });
     } else {
       const { key, module, starts } = message;
       const imports = WebAssembly.Module.imports(module);

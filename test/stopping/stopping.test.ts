@@ -185,6 +185,22 @@ describe("CPU time", () => {
     }
   });
 
+  test("is told of a guest that was stopped for something else, with its thread or without", async () => {
+    for (const ms of [0, 600]) {
+      // On a busy machine the last look may come too late.
+      let cpuMs = 0;
+      for (let attempt = 0; attempt < 5 && cpuMs === 0; attempt++) {
+        const beside = run(engine, sleeper(ms));
+        await run(engine, guest(""));
+        const result = await run(engine, loop, { limits: { timeMs: 200 } });
+        assert.equal(how(result), "limit-time");
+        ({ cpuMs } = result.usage);
+        await beside;
+      }
+      assert.ok(cpuMs > 10, String(cpuMs));
+    }
+  });
+
   test("is counted over all slices of a guest that waits in between", async () => {
     const round = `
       (i64.store (i32.const 24) (i64.const 5000000))
