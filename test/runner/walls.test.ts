@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import {
+  chmodSync,
   closeSync,
   cpSync,
   mkdtempSync,
@@ -198,9 +199,13 @@ test(
     const module = await engine.load({ path: ${JSON.stringify(probe)} });
     void engine.run(module, { arguments: ["probe", "loop"], environment: new Map(), mounts: [], collect: [], limits: defaultLimits });
     setTimeout(() => console.log(JSON.stringify(runners.processes())), 500);`;
+    // A killed process cannot remove what it made.
+    const temporary = mkdtempSync(join(tmpdir(), "atalanta-test-"));
+    chmodSync(temporary, 0o755);
     const file = "/etc/passwd";
     const left = openSync(file, "r");
     const parent = spawn(process.execPath, ["--no-warnings", "--input-type=module", "-e", source], {
+      env: { ...process.env, TMPDIR: temporary },
       // A file that whoever starts us left open, so far up that Node does not see to it itself.
       stdio: [
         "ignore",
@@ -233,6 +238,7 @@ test(
       });
     while (lives().length > 0 && performance.now() - start < 5000) await sleep(20);
     assert.deepEqual(lives(), []);
+    rmSync(temporary, { recursive: true });
   },
 );
 
