@@ -344,7 +344,9 @@ export class Script {
     if (kind === "out32") return ` ${bytes.readUInt32LE()}`;
     if (kind === "out64") {
       const value = bytes.readBigUInt64LE();
-      if (step.call === "clock_time_get") return value > 0n ? " a time" : " 0";
+      // A guest may have used no processor time yet.
+      const used = Number(step.arguments[0]) >= 2;
+      if (step.call === "clock_time_get") return value > 0n || used ? " a time" : " 0";
       if (step.call === "clock_res_get") return value > 0n ? " a resolution" : " 0";
       return ` ${value}`;
     }
