@@ -207,7 +207,6 @@ export class Model {
     let slash = text.endsWith("/");
     const own = text.split("/").filter((part) => part !== "");
     const dots = [".", ".."].includes(own.at(-1) ?? "");
-    const ends = slash || dots;
     const way = [from];
     let rest = own;
     let hops = 0;
@@ -229,7 +228,7 @@ export class Model {
       if (Buffer.byteLength(part) > 255) fail("nametoolong");
       const inode = this.#child(here, part);
       const last = rest.length === 0;
-      const through = !last || (ends ? followSlash : follow);
+      const through = !last || (slash || dots ? followSlash : follow);
       if (inode?.kind === "symlink" && through) {
         if (++hops > 40) fail("loop");
         if (inode.target.startsWith("/")) fail("perm");

@@ -47,7 +47,6 @@ export function resolvePath(
     .toReversed();
   const deep = todo.reduce((count, part) => count + (part === "." ? 0 : 1), 0);
   if (deep > limits.pathDepth) throw new Errno("nametoolong", "pathDepth");
-  const followLast = directory ? followSlash : follow;
   const trail: DirectoryNode[] = [base];
   let links = 0;
   for (;;) {
@@ -67,7 +66,7 @@ export function resolvePath(
     if (longer(part, nameBytes)) throw new Errno("nametoolong");
     const node = at.children.get(part);
     const last = todo.length === 0;
-    if (node?.kind === "symlink" && (!last || followLast)) {
+    if (node?.kind === "symlink" && (!last || (directory ? followSlash : follow))) {
       if (++links > linkDepth) throw new Errno("loop");
       if (node.target.startsWith("/")) throw new Errno("perm");
       // What a link says of its end is said of the path's.
