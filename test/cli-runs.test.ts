@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { Home, jsonLines, root } from "./cli/command.ts";
@@ -326,6 +326,16 @@ describe("the verbs", () => {
     assert.equal(status, 0);
     assert.doesNotMatch(stdout, /again\.page/);
     assert.match(stdout, /✔ again: Succeeded/);
+    assert.match(home.run(["get", "again"]).stdout, /^ {2}broken: +no$/m);
+    const { spec } = JSON.parse(home.run(["get", "again", "-o", "json"]).stdout) as {
+      readonly spec: { readonly arguments: { readonly parameters: readonly object[] } };
+    };
+    assert.ok(
+      spec.arguments.parameters.some(
+        (item) => JSON.stringify(item) === JSON.stringify({ name: "broken", value: "no" }),
+      ),
+      JSON.stringify(spec.arguments),
+    );
   });
 
   test("retry --restart-successful runs a chosen node again, and what depends on it", () => {
@@ -406,6 +416,21 @@ describe("the verbs", () => {
     const { stdout } = home.run(["get", "held"]);
     assert.match(stdout, /Status: +Failed/);
     assert.match(stdout, /✔ held\.onExit/);
+  });
+
+  test("cp writes what steps handed on, of one node or of all", () => {
+    const all = join(home.folder, "copied");
+    const { status, stderr } = home.run(["cp", "shown", all]);
+    assert.equal(status, 0, stderr);
+    const written = readdirSync(all, { recursive: true, withFileTypes: true });
+    assert.ok(written.some((item) => item.isFile()));
+    for (const line of stderr.trim().split("\n")) assert.match(line, /^wrote .*copied/);
+    const one = join(home.folder, "one");
+    home.run(["cp", "shown", one, "--node-id", "shown.index"]);
+    assert.equal(readdirSync(one).length, 1);
+    const none = home.run(["cp", "shown", one, "--node-id", "nobody"]);
+    assert.equal(none.status, 2);
+    assert.match(none.stderr, /error\[not-found\].*"nobody"/);
   });
 
   test("delete forgets runs by name or filter, and only says so with --dry-run", () => {

@@ -61,6 +61,7 @@ describe("--help", () => {
 function wordsOf(line: string, home: Home): readonly string[] {
   return line
     .replace("--output-dir out", `--output-dir ${join(home.folder, "out")}`)
+    .replace(/^(cp \S+) out/, `$1 ${join(home.folder, "out")}`)
     .replace(
       "exec guest.wasm --dir ./in:/in:ro",
       "exec test/guests/probe/probe.wasm --dir examples/words:/in:ro",

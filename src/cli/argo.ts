@@ -23,7 +23,7 @@ export function workflowJson(state: RunState): Json {
     },
     spec: {
       ...workflow.spec,
-      arguments: given(workflow.spec.arguments ?? {}, begin.parameters),
+      arguments: given(workflow.spec.arguments ?? {}, state.parameters),
       ...(state.suspended ? { suspend: true } : {}),
       ...(state.shutdown === undefined ? {} : { shutdown: state.shutdown }),
     },

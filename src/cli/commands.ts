@@ -44,6 +44,11 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         "Print what the steps of a run printed",
         async () => (await import("./logs.ts")).addLogs,
       ],
+      [
+        "cp",
+        "Write the artifacts that the steps of a run handed on",
+        async () => (await import("./cp.ts")).addCp,
+      ],
       ["watch", "Show a run until it has ended", async () => (await import("./watch.ts")).addWatch],
       ["wait", "Wait until runs have ended", async () => (await import("./wait.ts")).addWait],
       [

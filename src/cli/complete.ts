@@ -6,6 +6,7 @@ import { openHome } from "./journal.ts";
 const takesRun = new Set([
   "get",
   "logs",
+  "cp",
   "watch",
   "wait",
   "resume",

@@ -110,7 +110,7 @@ function headLines(state: RunState, live: boolean): string[] {
   if (usage) lines.push(line("Usage", usageText(usage)));
   const asked = begin.bundle.workflow.spec.arguments?.parameters ?? [];
   const parameters = asked.flatMap(({ name, value, default: other }) => {
-    const used = begin.parameters[name] ?? value ?? other;
+    const used = state.parameters[name] ?? value ?? other;
     return used === undefined ? [] : [line(`  ${name}`, oneLine(String(used)))];
   });
   if (parameters.length > 0) lines.push("Parameters:", ...parameters);

@@ -49,7 +49,7 @@ export async function writeOutputs(
 }
 
 /** Names of outputs come from the document. */
-function fileName(name: string): string {
+export function fileName(name: string): string {
   if (!/[/\\\0]/.test(name) && name !== "." && name !== ".." && name !== "") return name;
   throw new Failure("artifact-path", `The output "${name}" cannot be the name of a file`, {
     hint: "Use letters, digits, - and _ in its name.",
@@ -57,7 +57,7 @@ function fileName(name: string): string {
 }
 
 /** Writes an artifact to a path, wherever it comes from. */
-async function exportSource(
+export async function exportSource(
   artifacts: ArtifactStore,
   source: ArtifactSource,
   path: string,

@@ -24,6 +24,9 @@ export function stateOf(plan: Plan): RunState {
     get shutdown() {
       return plan.shutdown;
     },
+    get parameters() {
+      return plan.parameters;
+    },
     get progress() {
       return { done: plan.leavesDone, total: plan.leavesKnown + plan.waiting };
     },

@@ -201,6 +201,8 @@ export interface RunState {
   /** Waits for `resume`, as a whole. */
   readonly suspended: boolean;
   readonly shutdown?: "Stop" | "Terminate" | undefined;
+  /** Values that were given instead of the document's; `retry` may have given others than the run began with. */
+  readonly parameters: Readonly<Record<string, string>>;
   readonly nodes: ReadonlyMap<string, RunNode>;
   /** Leaves that ended and leaves that are known, as Argo's progress. */
   readonly progress: { readonly done: number; readonly total: number };
