@@ -94,7 +94,7 @@ async function prepare(home: Home, line: string): Promise<void> {
   } else if (verb === "retry" && !line.includes("--restart-successful")) {
     const nowhere = "ghcr.io/atalanta-examples/words:1=/nowhere.wasm";
     assert.equal(home.run([...words, "--image", nowhere]).status, 1);
-  } else if (["get", "logs", "watch", "wait", "retry", "delete", "list"].includes(verb)) {
+  } else if (["get", "logs", "cp", "watch", "wait", "retry", "delete", "list"].includes(verb)) {
     assert.equal(home.run(words).status, 0);
   }
 }
