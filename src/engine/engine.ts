@@ -69,6 +69,8 @@ interface Place {
   readonly parked: Set<Job>;
   readonly parkedOf: Map<string, number>;
   readonly due: Lines<Job>;
+  /** Parked guests that were dropped while `running` has the thread. */
+  readonly dropped: number[];
   idleSince: number;
   /** Set while `running` is being interrupted. */
   stopping: { readonly close: () => void; readonly end: (cpuMs: number) => void } | undefined;
@@ -277,6 +279,7 @@ class ThreadEngine implements Engine {
     const { running } = place;
     if (!running) return;
     place.running = undefined;
+    place.dropped.length = 0;
     place.idleSince = performance.now();
     clearTimeout(running.cpuLimit);
     this.#count(running.group, -1);
@@ -301,6 +304,7 @@ class ThreadEngine implements Engine {
       parked: new Set(),
       parkedOf: new Map(),
       due: new Lines(),
+      dropped: [],
       idleSince: performance.now(),
       stopping: undefined,
     };
@@ -466,6 +470,11 @@ class ThreadEngine implements Engine {
       job.requests?.close(message.handle);
       return;
     }
+    if (message.type === "unknown") {
+      const failure = new Failure("runner-lost", "The thread did not know the guest's module");
+      this.#discard(place, "failed", failure);
+      return;
+    }
     this.#free(place);
     if (message.type === "parked") {
       const { until } = message;
@@ -498,6 +507,7 @@ class ThreadEngine implements Engine {
       this.#settle(job, endedBy("stopped", failure));
     } else if (this.#unpark(place, job)) {
       send(place.thread, { type: "drop", id: job.id });
+      if (place.running) place.dropped.push(job.id);
       this.#cleanUp(job);
       this.#settle(job, stopped(job, failure));
       this.#schedule();
@@ -509,32 +519,43 @@ class ThreadEngine implements Engine {
 
   /** Ends the running guest and keeps its thread, for those who are parked there. */
   #interrupt(place: Place, job: Job, failure: Failure): void {
-    let done = false;
     const { thread } = place;
     const drop = (): void => send(thread, { type: "drop", id: job.id });
-    const session = interrupt(thread.name, () => {
-      done = true;
+    /** Whether an order is on its way: it may hit anything yet. */
+    let ordered = true;
+    const order = interrupt(thread.name, () => {
+      ordered = false;
       drop();
     });
-    if (!session) {
+    if (!order) {
       this.#discard(place, "stopped", failure);
       return;
     }
-    // When the guest ended at this very moment, the order hits the next thing that the thread executes: one of these.
-    const again = setInterval(drop, 20);
+    // When the guest ended at this very moment, the order hits the next thing that the thread executes: one of these. When it
+    // had not begun, the order may have hit what came before it, and the guest begins after that.
+    const again = setInterval(() => {
+      if (!ordered) {
+        ordered = true;
+        order.again();
+      }
+      drop();
+    }, 20);
     const tooLate = setTimeout(() => this.#discard(place, "stopped", failure), interruptMs);
     const close = (): void => {
       clearInterval(again);
       clearTimeout(tooLate);
-      session[Symbol.dispose]();
+      order[Symbol.dispose]();
       place.stopping = undefined;
     };
     place.stopping = {
       close,
       end: (cpuMs) => {
-        if (!done) return;
+        if (ordered) return;
         close();
         job.cpuMs = cpuMs;
+        // What was ended may have been a message of ours that was just taken in: the module, or that somebody parked is to be dropped.
+        place.known.delete(job.compiled.key);
+        for (const id of place.dropped) send(thread, { type: "drop", id });
         this.#free(place);
         this.#cleanUp(job);
         this.#settle(job, stopped(job, failure));

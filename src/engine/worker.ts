@@ -44,6 +44,8 @@ export type FromWorker =
       readonly heldBytes: number;
       readonly cpuMs: number;
     }
+  /** The guest's module is not here. */
+  | { readonly type: "unknown"; readonly id: number }
   /** The guest wants no more of a response. */
   | { readonly type: "close"; readonly id: number; readonly handle: number }
   /** It is forgotten; what it had used until then, when it was running. */
@@ -120,7 +122,11 @@ if (port) {
 
   const run = (id: number, key: string, request: GuestRequest): void => {
     const known = modules.get(key);
-    if (!known) throw new Error(`module ${key} was never sent`);
+    if (!known) {
+      // The guest was stopped while its module was taken in: what V8 ended then was ours.
+      send({ type: "unknown", id });
+      return;
+    }
     begin(0);
     const guest = new Guest(known.module, request, {
       stagingFolder,

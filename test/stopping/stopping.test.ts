@@ -91,6 +91,18 @@ describe("a guest that does not end is stopped, and who is parked on its thread 
   }
 });
 
+test("a guest that is stopped when it has hardly begun costs those who are parked on its thread nothing", async () => {
+  await using engine = createEngine({ threads: 1, mostThreads: 1 });
+  const loop = runaways.get("loops")?.() ?? new Uint8Array();
+  for (let round = 0; round < 30; round++) {
+    const beside = run(engine, sleeper(60));
+    await run(engine, guest(""));
+    const stopped = await run(engine, loop, { limits: { timeMs: 1 + (round % 6) } });
+    assert.equal(how(stopped), "limit-time");
+    assert.equal(how(await beside), "exit 0", `round ${round}`);
+  }
+});
+
 describe("an instruction for much memory, which is done in steps, does what it did before", () => {
   const mebibyte = 1024 * 1024;
   /** Grows the memory to 32 MiB, writes each word's number into the first 12 MiB, and traps unless all of this holds afterwards. */
