@@ -269,7 +269,7 @@ class ThreadEngine implements Engine {
     // An idle thread must not keep the process alive, a busy one must.
     place.thread.worker.ref();
     const { cpuMs } = job.invocation.limits;
-    const leftMs = job.deadline - performance.now();
+    const leftMs = Math.max(1, job.deadline - performance.now());
     // Nobody computes longer than the clock goes.
     if (cpuMs - job.cpuMs < leftMs) this.#watchCpu(place, job, cpuMs - job.cpuMs);
     job.limit = setTimeout(() => this.#overtime(job), leftMs);
