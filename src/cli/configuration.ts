@@ -1,4 +1,4 @@
-import { readFile, realpath } from "node:fs/promises";
+import { readFile, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { isMap, isScalar, LineCounter, parseDocument, type Node } from "yaml";
 import { Failure, type Place } from "../errors/mod.ts";
@@ -62,6 +62,8 @@ function checkForeign({ path, root, place }: ConfigurationFile): void {
 async function read(path: string, optional: boolean): Promise<ConfigurationFile | undefined> {
   let text: string;
   try {
+    // What lies beside a workflow is not always its reader's: a pipe or a device would have no end.
+    if (optional && !(await stat(path)).isFile()) throw new Error("it is not a file");
     text = await readFile(path, "utf8");
   } catch (cause) {
     const missing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
@@ -75,7 +77,8 @@ async function read(path: string, optional: boolean): Promise<ConfigurationFile 
 function parse(path: string, text: string): ConfigurationFile {
   if (text.length > longest) throw wrong(`"${path}" is larger than ${longest} characters`);
   const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter });
+  // The parser's own search for double keys takes quadratic time.
+  const document = parseDocument(text, { lineCounter, uniqueKeys: false });
   const at = (offset: number): Place => {
     const { line, col } = lineCounter.linePos(offset);
     return { file: path, line, column: col };
@@ -92,6 +95,7 @@ function parse(path: string, text: string): ConfigurationFile {
     if (!knownKeys.includes(name)) {
       throw wrong(`Unknown key "${name}"`, place(key), `The keys are ${knownKeys.join(", ")}.`);
     }
+    if (root.has(name)) throw twice(name, place(key));
     root.set(name, value ?? key);
   }
   return { path, root, place };
@@ -105,11 +109,13 @@ function images({ path, root, place }: ConfigurationFile): ReadonlyMap<string, s
     throw wrong("images is no mapping", place(node), "Write REFERENCE: FILE below it.");
   }
   for (const { key: reference, value: file } of node.items) {
+    const name = scalarText(reference);
+    if (found.has(name)) throw twice(name, place(reference));
     if (!isScalar(file) || typeof file.value !== "string") {
       const hint = "Write the path of a module file, relative to this file.";
-      throw wrong(`images."${scalarText(reference)}" is no text`, place(file ?? reference), hint);
+      throw wrong(`images."${name}" is no text`, place(file ?? reference), hint);
     }
-    found.set(scalarText(reference), resolve(dirname(path), file.value));
+    found.set(name, resolve(dirname(path), file.value));
   }
   return found;
 }
@@ -129,6 +135,10 @@ function scalarText(node: unknown): string {
 function rangeStart(node: unknown): number {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- keys and values of a parsed document are nodes
   return (node as Node | null)?.range?.[0] ?? 0;
+}
+
+function twice(name: string, place: Place): Failure {
+  return wrong(`The key "${name}" is there twice`, place, "Remove one.");
 }
 
 function wrong(message: string, place?: Place, hint?: string): Failure {

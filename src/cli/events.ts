@@ -3,7 +3,7 @@ import type { Progress } from "./live.ts";
 import { ended } from "./nodetree.ts";
 import { nodeMark, nodeMessage, nodeTime } from "./phase.ts";
 import type { Paint } from "./style.ts";
-import { oneLine } from "./text.ts";
+import { escaped, oneLine } from "./text.ts";
 
 /** One line when a node has ended; for pipes, files and terminals that cannot do more. */
 export class PlainProgress implements Progress {
@@ -63,7 +63,7 @@ export class JsonProgress implements Progress {
 
 /** Writes one event. */
 export function event(value: Readonly<Record<string, unknown>> & { readonly type: string }): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`);
+  process.stdout.write(`${escaped(JSON.stringify(value))}\n`);
 }
 
 /** A node as an event: Argo's words, times in milliseconds since 1970. */

@@ -10,7 +10,7 @@ import { rowMessage, rowName, rowTime } from "./phase.ts";
 import { described } from "./report.ts";
 import { nodeSelector } from "./select.ts";
 import { paintFor, type Paint } from "./style.ts";
-import { oneLine, table } from "./text.ts";
+import { escaped, oneLine, table } from "./text.ts";
 import { usageSum, usageText } from "./usage.ts";
 import { follow } from "./watch.ts";
 
@@ -78,11 +78,11 @@ async function exportOutputs(state: RunState, folder: string): Promise<void> {
 async function shown(state: RunState, live: boolean, options: Options): Promise<string> {
   const { output } = options;
   if (output === "name") return `${state.begin.name}\n`;
-  if (output === "json") return `${JSON.stringify(workflowJson(state), undefined, 2)}\n`;
+  if (output === "json") return `${escaped(JSON.stringify(workflowJson(state), undefined, 2))}\n`;
   if (output === "yaml") {
     const { stringify } = await import("yaml");
     // Through JSON, which leaves out what is undefined.
-    return stringify(JSON.parse(JSON.stringify(workflowJson(state))), { lineWidth: 0 });
+    return escaped(stringify(JSON.parse(JSON.stringify(workflowJson(state))), { lineWidth: 0 }));
   }
   const paint = paintFor(process.stdout);
   const head = output === "short" ? [] : [...headLines(state, live), ""];

@@ -9,6 +9,7 @@ import { readConfiguration } from "./configuration.ts";
 import { compareModules, compareSteps, type Difference } from "./inspect-diff.ts";
 import { inspectSteps, type InspectedStep } from "./inspect-steps.ts";
 import { differenceLines, moduleLines, stepLines } from "./inspect-text.ts";
+import { escaped } from "./text.ts";
 import { interrupted } from "./interrupt.ts";
 import { limitsOfHost, readHostLimits } from "./limits.ts";
 import { collect, configHelp, limitHelp, pair } from "./options.ts";
@@ -170,7 +171,7 @@ function print(
   if (json) {
     const without = lacks.length === 0 ? {} : { processLacks: lacks };
     const said = { ...now, ...(differences ? { differences } : {}), ...without };
-    process.stdout.write(`${JSON.stringify(said)}\n`);
+    process.stdout.write(`${escaped(JSON.stringify(said))}\n`);
     return;
   }
   const paint = paintFor(process.stdout);

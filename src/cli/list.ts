@@ -7,7 +7,7 @@ import { age, duration } from "./format.ts";
 import { openHome, statusOf } from "./journal.ts";
 import { mark } from "./phase.ts";
 import { paintFor } from "./style.ts";
-import { oneLine, table } from "./text.ts";
+import { escaped, oneLine, table } from "./text.ts";
 
 /** Which runs a command is about. */
 export interface Filter {
@@ -69,11 +69,11 @@ async function shown(
 ): Promise<string> {
   const { output } = options;
   if (output === "name") return runs.map(({ name }) => `${name}\n`).join("");
-  if (output === "json") return `${JSON.stringify(runs.map(summaryJson), undefined, 2)}\n`;
+  if (output === "json") return `${escaped(JSON.stringify(runs.map(summaryJson), undefined, 2))}\n`;
   if (output === "yaml") {
     const { stringify } = await import("yaml");
     // Through JSON, which leaves out what is undefined.
-    return stringify(JSON.parse(JSON.stringify(runs.map(summaryJson))));
+    return escaped(stringify(JSON.parse(JSON.stringify(runs.map(summaryJson)))));
   }
   if (runs.length === 0) return "No workflows found\n";
   const wide = output === "wide";

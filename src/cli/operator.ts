@@ -164,15 +164,18 @@ class Reader {
   mapping(node: unknown, name: string, known?: readonly string[]): ReadonlyMap<string, unknown> {
     if (node === undefined || (isScalar(node) && node.value === null)) return new Map();
     if (!isMap(node)) throw this.wrong(node, `${name} is no mapping`, "Write KEY: VALUE below it.");
-    return new Map(
-      node.items.map(({ key, value }) => {
-        const word = isScalar(key) ? String(key.value) : "";
-        if (known && !known.includes(word)) {
-          throw this.wrong(key, `Unknown key "${word}" in ${name}`, `Known: ${known.join(", ")}.`);
-        }
-        return [word, value] as const;
-      }),
-    );
+    const found = new Map<string, unknown>();
+    for (const { key, value } of node.items) {
+      const word = isScalar(key) ? String(key.value) : "";
+      if (known && !known.includes(word)) {
+        throw this.wrong(key, `Unknown key "${word}" in ${name}`, `Known: ${known.join(", ")}.`);
+      }
+      if (found.has(word)) {
+        throw this.wrong(key, `The key "${word}" of ${name} is there twice`, "Remove one.");
+      }
+      found.set(word, value);
+    }
+    return found;
   }
 
   text(node: unknown, name: string): string {

@@ -7,6 +7,7 @@ import { mermaid } from "./mermaid.ts";
 import { planLines } from "./plantree.ts";
 import { readWorkflow } from "./read.ts";
 import { paintFor } from "./style.ts";
+import { escaped } from "./text.ts";
 
 interface Options {
   readonly graph: "tree" | "mermaid" | "json";
@@ -51,7 +52,7 @@ Exit codes: 0 done, 2 the workflow is wrong.`,
         const runtime = hasContainers(plan) ? await runtimeName() : undefined;
         process.stdout.write(
           form === "json"
-            ? `${JSON.stringify({ ...plan, containerRuntime: runtime ?? null }, undefined, 2)}\n`
+            ? `${escaped(JSON.stringify({ ...plan, containerRuntime: runtime ?? null }, undefined, 2))}\n`
             : `${planLines(plan, { paint: paintFor(process.stdout), runtime }).join("\n")}\n`,
         );
       }

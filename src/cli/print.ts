@@ -1,6 +1,6 @@
 import { Failure } from "../errors/mod.ts";
 import { paintFor } from "./style.ts";
-import { printable } from "./text.ts";
+import { escaped, printable } from "./text.ts";
 
 /** Gives the lines of a file that a user wrote; for the line under a message. */
 export type SourceLine = (file: string, line: number) => string | undefined;
@@ -19,14 +19,14 @@ interface PrintOptions {
 export function printFailure(failure: Failure, how: boolean | PrintOptions): void {
   const { json, level = "error", sourceLine } = typeof how === "boolean" ? { json: how } : how;
   if (json) {
-    process.stderr.write(`${JSON.stringify({ type: level, ...failure.toJSON() })}\n`);
+    process.stderr.write(`${escaped(JSON.stringify({ type: level, ...failure.toJSON() }))}\n`);
     return;
   }
   const paint = paintFor(process.stderr);
   const { place, code, message, hint } = failure;
   const where = place ? `${place.file}:${place.line}:${place.column}: ` : "";
   const word = paint(level === "error" ? "red" : "yellow", level);
-  const lines = [`${paint("bold", where)}${word}[${code}]: ${printable(message)}`];
+  const lines = [`${paint("bold", printable(where))}${word}[${code}]: ${printable(message)}`];
   const source = place && sourceLine?.(place.file, place.line);
   if (place && source !== undefined) {
     const number = String(place.line).padStart(5);

@@ -6,7 +6,18 @@ export function printable(text: string): string {
   return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "�");
 }
 
-/** The same on one line. */
+/**
+ * JSON or YAML that moves no cursor: what both leave as they are in their quotes are DEL and the controls of 8 bits, which a terminal
+ * takes for the beginning of a sequence. A program reads the same values.
+ */
+export function escaped(text: string): string {
+  return text.replace(
+    /[\u007f-\u009f]/g,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/** A text as it may go to a terminal, on one line. */
 export function oneLine(text: string): string {
   return printable(text.trim().replace(/\s*\n\s*/g, " ⏎ ")).replaceAll("\t", " ");
 }

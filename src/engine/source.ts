@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { Failure } from "../errors/mod.ts";
 import { limitFailure, type Limits } from "../limits/mod.ts";
@@ -51,13 +51,17 @@ function appearance(path: string, limits: Limits): string | undefined {
   return `${found.dev} ${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs} ${path}`;
 }
 
+/** A document names the path: a pipe would keep this thread for good, and a device may have no end. */
 function read(path: string, limits: Limits): Uint8Array {
+  let descriptor: number | undefined;
   try {
-    const { size } = statSync(path);
-    if (size > limits.moduleBytes) {
-      throw limitFailure("moduleSize", limits, `"${path}" has ${size} bytes`);
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const found = fstatSync(descriptor);
+    if (!found.isFile()) throw new Error("it is not a file");
+    if (found.size > limits.moduleBytes) {
+      throw limitFailure("moduleSize", limits, `"${path}" has ${found.size} bytes`);
     }
-    return readFileSync(path);
+    return readFileSync(descriptor);
   } catch (cause) {
     if (cause instanceof Failure) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
@@ -65,5 +69,7 @@ function read(path: string, limits: Limits): Uint8Array {
       cause,
       hint: "Check the path; it is relative to the folder you are in, or to the workflow file.",
     });
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
   }
 }

@@ -38,6 +38,8 @@ interface Placeholder {
 const shortest = 8;
 const longest = 16 * 1024;
 const keptCredentials = 8;
+/** What a request's part may become: a secret can be much longer than the word in its place, which a guest may write a million times. */
+const filledBytes = 64 * 1024 * 1024;
 
 /** The secrets of one step, each behind a word that means nothing anywhere else and is made anew for each invocation. */
 export class Placeholders {
@@ -163,6 +165,15 @@ export class Placeholders {
           "network-denied",
           `The secret "${secret.label}" may not go into a ${part}`,
           { hint: `Add "${part}" to "in" of the secret, in the file for --config.` },
+        );
+      }
+      const count = filled.split(secret.token).length - 1;
+      const size = filled.length + count * (secret.value.length - secret.token.length);
+      if (size > filledBytes) {
+        throw new Failure(
+          "network-invalid",
+          `A ${part} with the secret "${secret.label}" in it ${count} times is too large`,
+          { hint: "Name it fewer times." },
         );
       }
       filled = filled.replaceAll(secret.token, () => secret.value);

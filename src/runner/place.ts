@@ -141,16 +141,23 @@ export class Place {
   ): Promise<{ readonly collected: readonly Collected[]; readonly tookFiles: boolean }> {
     if (said.length !== paths.length) throw new Error(`${said.length} paths were collected`);
     const files = new Map<string, Slice>();
+    const folder = join(this.#taken, `${++this.#takenCount}`);
     let room = about.limits.filesBytes;
     for (const { file, size } of writtenIn(said)) {
       if (files.has(file)) continue;
       room -= size;
       if (room < 0) throw new Error(`files of more than ${about.limits.filesBytes} bytes`);
-      if (files.size === 0) mkdirSync(join(this.#taken, `${++this.#takenCount}`));
-      const path = join(this.#taken, `${this.#takenCount}`, `${files.size}`);
+      if (files.size === 0) mkdirSync(folder);
+      const path = join(folder, `${files.size}`);
       files.set(file, { kind: "slice", path, offset: 0, size });
     }
-    for (const [file, { path, size }] of files) await this.#copy(file, path, size);
+    try {
+      for (const [file, { path, size }] of files) await this.#copy(file, path, size);
+    } catch (thrown) {
+      // Nobody gets them, and they may have filled the disk.
+      await rm(folder, { recursive: true, force: true });
+      throw thrown;
+    }
     const content = (bytes: SaidBytes): HostBytes => {
       if (bytes.kind === "bytes") return bytes;
       const slice =

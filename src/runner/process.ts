@@ -61,6 +61,8 @@ interface Running {
   /** What it may still write on each stream. */
   readonly room: { stdout: number; stderr: number };
   outputs: number;
+  /** It has ended there, and what it left is taken over. */
+  over: boolean;
   readonly since: number;
 }
 
@@ -257,6 +259,7 @@ export class RunnerProcess {
         stopping: undefined,
         room: { stdout: invocation.limits.outputBytes, stderr: invocation.limits.outputBytes },
         outputs: 0,
+        over: false,
         since: performance.now(),
       });
       this.#hold();
@@ -355,7 +358,8 @@ export class RunnerProcess {
       return;
     }
     const running = this.#running.get(id);
-    if (!running) throw new Error(`a guest ${id} that does not run`);
+    // Each word of an end would take its files over once more.
+    if (!running || running.over) throw new Error(`a guest ${id} that does not run`);
     if (message.type === "done") void this.#done(id, running, message.result);
     else if (message.type === "refused")
       this.#settle(id, running, failed(rebuilt(message.failure)));
@@ -376,6 +380,7 @@ export class RunnerProcess {
   async #done(id: number, running: Running, said: SaidResult): Promise<void> {
     const { outputBytes } = running.invocation.limits;
     const { stdout, stderr, usage, limitsReached, end } = said;
+    running.over = true;
     clearTimeout(running.limit);
     clearTimeout(running.stopping);
     try {
@@ -407,7 +412,7 @@ export class RunnerProcess {
 
   #stop(id: number): void {
     const running = this.#running.get(id);
-    if (!running || running.stopping) return;
+    if (!running || running.stopping || running.over) return;
     running.stopping = setTimeout(() => this.#punish("a guest that cannot be stopped"), stopMs);
     this.#send({ type: "stop", id });
   }

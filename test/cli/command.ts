@@ -22,12 +22,14 @@ export class Home implements Disposable {
   /** Runs the command line in the project's folder. */
   run(
     args: readonly string[],
-    options: { readonly input?: string; readonly cwd?: string } = {},
+    options: { readonly input?: string; readonly cwd?: string; readonly timeout?: number } = {},
   ): Ended {
     const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
       cwd: root,
       encoding: "utf8",
       env: this.env(),
+      // What hangs may not hear of a gentler one.
+      killSignal: "SIGKILL",
       ...options,
     });
     return { status, stdout, stderr };

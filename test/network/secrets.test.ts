@@ -63,6 +63,17 @@ describe("a placeholder", () => {
     assert.ok(!body.includes(latin1) && body.includes(`Authorization: Bearer ${token}\r\n`));
   });
 
+  test("does not become more than the largest body, however long the value is", async () => {
+    await using host = await Host.start(echo);
+    using passage = await openWith({ in: ["body"], value: "v".repeat(16 * 1024) });
+    const body = passage.token.repeat(5000);
+    const url = `http://a.example:${host.port}/`;
+    const failure = await failureOf(fetchText(passage, url, { method: "POST", body }));
+    assert.equal(failure.code, "network-invalid");
+    assert.match(failure.message, /5000 times/);
+    assert.equal(host.requests.length, 0);
+  });
+
   test("of another invocation is nothing but a word", async () => {
     await using host = await Host.start(echo);
     using first = await openWith();

@@ -4,7 +4,9 @@ import {
   linkSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -116,7 +118,21 @@ describe("a runner process that was taken over", () => {
     "file-over-limit",
     "file-twice",
     "file-missing",
+    "file-again",
+    "file-beside-missing",
   ];
+  test(
+    "of what was taken over before the first wrong file nothing stays",
+    { skip: !linux },
+    async () => {
+      await said("honest");
+      const folder = readlinkSync(`/proc/${mine()?.pid}/cwd`);
+      const result = await run("file-beside-missing", ["/out"]);
+      assert.equal(result.kind, "failed");
+      assert.deepEqual(readdirSync(`${folder}-taken`), []);
+    },
+  );
+
   for (const act of wrongFiles) {
     test(`${act}: nothing is taken over that is not a file of its own`, async () => {
       const result = await run(act, ["/out"]);

@@ -171,6 +171,19 @@ const acts: Readonly<Record<string, (id: number, order: Order) => void>> = {
     linkSync("out/t/f", "out/t/g");
     done(id, { collected: [file(["out/t/f", 0, 1])] });
   },
+  "file-again": (id) => {
+    mkdirSync("out/a");
+    writeFileSync("out/a/f", new Uint8Array(1_000_000));
+    for (let round = 0; round < 3; round++) {
+      done(id, { collected: [file(["out/a/f", 0, 1_000_000])] });
+    }
+  },
+  "file-beside-missing": (id) => {
+    mkdirSync("out/b");
+    writeFileSync("out/b/f", "is there");
+    const entries = ["f", "g"].map((name) => ["f", name, 0o644, [`out/b/${name}`, 0, 8]]);
+    done(id, { collected: [{ kind: "directory", entries }] });
+  },
   "request-not-allowed": (id) =>
     send({
       type: "send",
