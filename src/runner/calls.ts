@@ -59,7 +59,10 @@ export class Calls implements Disposable {
         }
         const { signal } = this.#stop;
         const { status, headers, body } = await handler(asked.request, { signal });
-        if (signal.aborted) letGo(body);
+        if (signal.aborted) {
+          letGo(body);
+          throw new Failure("aborted", "The guest has ended");
+        }
         const handle = this.#nextHandle++;
         this.#bodies.set(handle, body);
         this.#reply(asked.call, { kind: "response", handle, status, headers }, []);

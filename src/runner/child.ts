@@ -207,7 +207,8 @@ function httpOf(id: number): HttpHandler {
         return { done: false, value: bytes };
       },
       return() {
-        channel.send({ type: "close", id, handle });
+        // An answer may have been on its way when the guest ended, and of one that has ended nothing more is said.
+        if (running.has(id)) channel.send({ type: "close", id, handle });
         return Promise.resolve({ done: true, value: undefined });
       },
     };

@@ -301,6 +301,35 @@ for (const trust of ["thread", "process"] as const) {
         assert.equal(ended.failure.code, "limit-http-bytes");
       });
 
+      test("an answer that comes when its guest has been stopped harms no other guest", async () => {
+        const stop = new AbortController();
+        const asked = Promise.withResolvers<undefined>();
+        const late = Promise.withResolvers<undefined>();
+        let closed = 0;
+        const http: HttpHandler = async () => {
+          asked.resolve(undefined);
+          // As one that had the answer at the moment of the stop: it asks no signal.
+          await late.promise;
+          const end = async () => ({ done: true, value: undefined }) as const;
+          const body = {
+            next: end,
+            return: () => {
+              closed++;
+              return end();
+            },
+          };
+          return { status: 200, headers: [], body };
+        };
+        const other = run(["sleep", "600"]);
+        const running = run(["GET", "http://x/"], { http, signal: stop.signal }, client);
+        await asked.promise;
+        stop.abort();
+        assert.equal((await running).kind, "stopped");
+        late.resolve(undefined);
+        exited(await other);
+        assert.equal(closed, 1);
+      });
+
       test("whoever answers is told when the guest is stopped", async () => {
         const stop = new AbortController();
         const { promise, resolve: told } = Promise.withResolvers<string>();
