@@ -65,6 +65,10 @@ describe("a runner process that was taken over", () => {
     assert.equal(await said("honest"), "fine");
   });
 
+  test("may print a little before each short sleep for as long as it likes", async () => {
+    assert.equal(await said("steady"), "fine");
+  });
+
   const lies = [
     "garbage",
     "no-json",

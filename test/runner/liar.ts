@@ -110,6 +110,21 @@ const acts: Readonly<Record<string, (id: number, order: Order) => void>> = {
       send({ type: "output", id, stream: "stdout" }, new Uint8Array(1));
     }
   },
+  /** As a guest of ours that has printed much and goes on with a few bytes before each short sleep. */
+  steady: (id) => {
+    for (let round = 0; round < 20_000; round++) {
+      send({ type: "output", id, stream: "stdout" }, new Uint8Array(1));
+    }
+    let left = 300;
+    const timer = setInterval(() => {
+      for (const stream of ["stdout", "stderr"]) {
+        send({ type: "output", id, stream }, new Uint8Array(1));
+      }
+      if (--left > 0) return;
+      clearInterval(timer);
+      tell(id, "fine");
+    }, 3);
+  },
   chatter: (id) => {
     for (let round = 0; round < 2000; round++) send({ type: "close", id, handle: round });
   },
