@@ -450,6 +450,8 @@ class ThreadEngine implements Engine {
 
   #receive(place: Place, message: FromWorker): void {
     if (message.type === "ready") {
+      // Thrown away while it started: it is awaited to its end, and must go on keeping the process alive.
+      if (!this.#places.has(place)) return;
       this.#kept(place);
       this.#schedule();
       return;
@@ -637,7 +639,7 @@ const endMs = 1000;
 async function endOf({ worker }: Thread): Promise<void> {
   const late = new AbortController();
   const { signal } = late;
-  const wait = sleep(endMs, undefined, { signal, ref: false }).catch(() => undefined);
+  const wait = sleep(endMs, undefined, { signal }).catch(() => undefined);
   await Promise.race([worker.terminate(), wait]);
   late.abort();
 }

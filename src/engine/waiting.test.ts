@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { resolve } from "node:path";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { after, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { defaultLimits } from "../limits/mod.ts";
@@ -155,4 +158,50 @@ test("closing the engine ends those who sleep", async () => {
   await sleep(300);
   await engine[Symbol.asyncDispose]();
   assert.equal(code(await asleep), "aborted");
+});
+
+test("closing waits for a thread that has just started, and its process goes on", () => {
+  const folder = mkdtempSync(join(tmpdir(), "atalanta-test-"));
+  after(() => rmSync(folder, { recursive: true }));
+  const ready = JSON.stringify(join(folder, "ready"));
+  // Such a thread says that it is ready and is then busy with what no order stops.
+  const slow = `
+    import { writeFileSync } from "node:fs";
+    import { pbkdf2Sync } from "node:crypto";
+    import { isMainThread, parentPort } from "node:worker_threads";
+    if (!isMainThread) {
+      const post = parentPort.postMessage.bind(parentPort);
+      parentPort.postMessage = (message) => {
+        post(message);
+        writeFileSync(${ready}, "");
+        pbkdf2Sync("a", "b", 700_000, 64, "sha512");
+      };
+    }`;
+  const program = `
+    import { existsSync } from "node:fs";
+    import { createEngine } from ${JSON.stringify(new URL("mod.ts", import.meta.url).href)};
+    import { defaultLimits as limits } from ${JSON.stringify(new URL("../limits/mod.ts", import.meta.url).href)};
+    const engine = createEngine({ threads: 1, mostThreads: 1 });
+    const module = await engine.load({ path: ${JSON.stringify(probe)} }, { limits });
+    const stop = new AbortController();
+    const invocation = { arguments: [], environment: new Map(), mounts: [], collect: [], limits };
+    const running = engine.run(module, invocation, { signal: stop.signal });
+    stop.abort();
+    await running;
+    // Its word comes while we do something else, and is read when we close already.
+    while (!existsSync(${ready}));
+    await engine[Symbol.asyncDispose]();
+    console.log("closed");`;
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  // With Node's permissions, since threads get options of the process only then.
+  const flags = ["--permission", "--allow-fs-read=*", "--allow-fs-write=*", "--allow-worker"];
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [...flags, "--import", file("slow.mjs", slow), file("program.mjs", program)],
+    { encoding: "utf8", timeout: 20_000 },
+  );
+  assert.deepEqual([status, stdout], [0, "closed\n"], stderr);
 });
