@@ -7,9 +7,9 @@ import { createRunners, parseTrust } from "../runner/mod.ts";
 import { allowAddressHelp, trustHelp } from "./carry.ts";
 import { mountOf, shareFolder, writeBack } from "./folder.ts";
 import { interrupted } from "./interrupt.ts";
-import { askedLimits } from "./limits.ts";
+import { askedLimits, checkLimit } from "./limits.ts";
 import { printFailure } from "./print.ts";
-import { collect } from "./options.ts";
+import { collect, pair } from "./options.ts";
 import { printable } from "./text.ts";
 
 interface Options {
@@ -70,7 +70,7 @@ export function addExec(program: Command): void {
         module,
         {
           arguments: [module.name, ...args],
-          environment: new Map(options.env.map(variable)),
+          environment: new Map(options.env.map((text) => pair("--env", text))),
           mounts: folders.map(mountOf),
           preopens: folders.map((folder) => folder.path),
           collect: writable.map((folder) => folder.path),
@@ -113,20 +113,14 @@ export function addExec(program: Command): void {
 
 /** There is one step here, so what is asked for is its own; what only a host says is said, too. */
 function limitsOfCommand({ limit, time, memory }: Options): Limits {
+  if (time !== undefined) checkLimit("--time", "time", time);
+  if (memory !== undefined) checkLimit("--memory", "memory", memory);
   const asked = {
     ...askedLimits(limit),
     ...(time === undefined ? {} : { time }),
     ...(memory === undefined ? {} : { memory }),
   };
   return resolveLimits(asked, hostLimits(asked));
-}
-
-function variable(text: string): readonly [string, string] {
-  const at = text.indexOf("=");
-  if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
-  throw new Failure("invalid-argument", `--env "${text}" has no name`, {
-    hint: "Write --env NAME=VALUE.",
-  });
 }
 
 /** Read whole, because a guest may come back to it; so it has a ceiling. */

@@ -1,4 +1,4 @@
-import { Failure } from "../errors/mod.ts";
+import { Failure, toFailure } from "../errors/mod.ts";
 import {
   ceilings,
   hostLimits,
@@ -28,9 +28,22 @@ export function askedLimits(options: readonly string[]): AskedHostLimits {
   for (const text of options) {
     const [key, value] = pair("--limit", text);
     if (!isLimit(key)) throw unknownLimit(`--limit "${text}"`, key);
+    checkLimit(`--limit ${key}`, key, value);
     asked[key] = value;
   }
   return asked;
+}
+
+/** Throws `invalid-argument`, which names the option, for a value that cannot be read or is none that a host may have. */
+export function checkLimit(option: string, key: LimitKey, value: string): void {
+  try {
+    hostLimits({ [key]: value });
+  } catch (thrown) {
+    const { code, message, hint } = toFailure(thrown);
+    const name = `limits.${key}`;
+    const told = message.startsWith(name) ? message.replace(name, option) : `${option}: ${message}`;
+    throw new Failure(code, told, hint === undefined ? {} : { hint });
+  }
 }
 
 function isLimit(key: string): key is LimitKey {

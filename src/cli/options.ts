@@ -9,7 +9,8 @@ export function collect(value: string, before: readonly string[]): readonly stri
 export function pair(option: string, text: string): readonly [string, string] {
   const at = text.indexOf("=");
   if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
-  throw new Failure("invalid-argument", `${option} "${text}" has no name`, {
+  const missing = at < 0 ? "value" : "name";
+  throw new Failure("invalid-argument", `${option} "${text}" has no ${missing}`, {
     hint: `Write ${option} NAME=VALUE.`,
   });
 }

@@ -234,7 +234,9 @@ const limits = object(
       key,
       scope === "step"
         ? offered(`${summary}; ${value} is the default.`, scalarOf(limitForms[unit]))
-        : refused(`The host sets it: limits.${key} in atalanta.yaml, or --limit ${key}=VALUE.`),
+        : refused(
+            `The host sets it: limits.${key} in the file for --config, or --limit ${key}=VALUE.`,
+          ),
     ]),
   ),
 );

@@ -1,5 +1,5 @@
 import { Failure } from "../errors/mod.ts";
-import { limitFailure, type Limits } from "../limits/mod.ts";
+import { formatLimit, limitFailure, type Limits } from "../limits/mod.ts";
 import { checkCode } from "./code.ts";
 import { namesWithoutEnd } from "./names.ts";
 import { Reader, truncated } from "./reader.ts";
@@ -160,7 +160,7 @@ function memories(body: Uint8Array, name: string, limits: Limits): Uint8Array {
     const minimum = reader.number();
     const maximum = flags & 1 ? reader.number() : 65_536;
     if (minimum > ceiling) {
-      const asked = `"${name}" starts with ${minimum * pageBytes} bytes of memory`;
+      const asked = `"${name}" starts with ${formatLimit("memory", minimum * pageBytes)} of memory`;
       throw limitFailure("memory", limits, asked);
     }
     out.push(Buffer.from([1]), leb(minimum), leb(Math.min(maximum, ceiling)));

@@ -429,8 +429,8 @@ class ThreadEngine implements Engine {
     setImmediate(() => {
       if (job.settled || job.heldUpAt !== undefined) return;
       const { limits } = job.invocation;
-      const what = `The guest ran longer than ${limits.timeMs} ms`;
-      this.#stop(job, limitFailure("time", limits, what, "Or look for an endless loop."));
+      const what = "The guest ran out of time";
+      this.#stop(job, limitFailure("time", limits, what, "Look for an endless loop."));
     });
   }
 

@@ -294,7 +294,7 @@ export function usedUp(limits: Limits): Failure {
     "cpuTime",
     limits,
     "The guest used up its CPU time",
-    "Or look for an endless loop.",
+    "Look for an endless loop.",
   );
 }
 

@@ -47,7 +47,10 @@ test("a step may ask for as much as the host allows, and for nothing more", () =
         failure.message,
         "The step asks for limits.memory of 65Mi; this host allows 64Mi",
       );
-      assert.match(failure.hint ?? "", /limits\.memory in atalanta\.yaml or with --limit memory=/);
+      assert.match(
+        failure.hint ?? "",
+        /limits\.memory in the file for --config or with --limit memory=/,
+      );
       return true;
     },
   );
@@ -84,6 +87,14 @@ test("who raises the time raises the CPU time too, and who raises files raises t
   assert.equal(resolveLimits({ time: "1h", cpuTime: "5s" }).cpuMs, 5000);
 });
 
+test("a stack that our own code has no room on is refused", () => {
+  assert.equal(hostLimits({ stack: "512Ki" }).stackBytes, 512 * 1024);
+  assert.throws(() => hostLimits({ stack: "256Ki" }), {
+    code: "invalid-argument",
+    message: "limits.stack is 256Ki; the lowest value is 512Ki",
+  });
+});
+
 test("unlimited is not a value", () => {
   for (const value of ["unlimited", "0", "-1", "", "Infinity", 0, -5, Number.NaN, "1e9"]) {
     for (const [key] of rows) {
@@ -105,6 +116,6 @@ test("a ceiling that was reached is told with the value, the ceiling and the key
   assert.equal(host.message, '"x" has 4096 bytes; the ceiling is 2Ki');
   assert.equal(
     host.hint,
-    "Build it smaller. Raise limits.moduleSize in atalanta.yaml, or give --limit moduleSize=VALUE.",
+    "Build it smaller. Raise limits.moduleSize in the file for --config, or give --limit moduleSize=VALUE.",
   );
 });

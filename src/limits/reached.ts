@@ -29,5 +29,5 @@ export function reachedLimit(key: LimitKey, limits: Limits): FailureRecord {
 function howToRaise(key: LimitKey): string {
   return ceilings[key].scope === "step"
     ? `Raise limits.${key} of the step, or of exec with --limit ${key}=VALUE.`
-    : `Raise limits.${key} in atalanta.yaml, or give --limit ${key}=VALUE.`;
+    : `Raise limits.${key} in the file for --config, or give --limit ${key}=VALUE.`;
 }

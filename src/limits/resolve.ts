@@ -28,10 +28,18 @@ export const defaultLimits: Limits = built.default;
  * `invalid-argument` for a value that cannot be read or is higher than what this machinery is built for.
  */
 export function hostLimits(asked: AskedHostLimits = {}): Limits {
-  return collected((key, { scope, field }) => {
+  return collected((key, ceiling) => {
+    const { scope, field, least }: Ceiling = ceiling;
     const value = asked[key];
     if (value === undefined) return scope === "step" ? built.most[field] : built.default[field];
     const given = parseLimit(key, value);
+    if (least !== undefined && given < parseLimit(key, least)) {
+      throw new Failure(
+        "invalid-argument",
+        `limits.${key} is ${value}; the lowest value is ${least}`,
+        { hint: "Write a higher value." },
+      );
+    }
     if (given <= built.most[field]) return given;
     throw new Failure(
       "invalid-argument",
@@ -66,7 +74,7 @@ function aboveHost(key: LimitKey, value: string | number, host: Limits): Failure
   const { field } = ceilings[key];
   const raise =
     host[field] < built.most[field]
-      ? `, or raise limits.${key} in atalanta.yaml or with --limit ${key}=VALUE`
+      ? `, or raise limits.${key} in the file for --config or with --limit ${key}=VALUE`
       : "";
   return new Failure(
     "limit-above-host",

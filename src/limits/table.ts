@@ -8,6 +8,8 @@ export interface Ceiling {
   readonly default: string;
   /** The highest value that a host may allow. */
   readonly most: string;
+  /** The lowest value, where the machinery itself needs some of it. */
+  readonly least?: string;
   /** `step`: a step sets its value and the host the highest one; `host`: only the host sets it. */
   readonly scope: "step" | "host";
   readonly code: Code;
@@ -168,9 +170,11 @@ const table = {
     unit: "bytes",
     default: "1Mi",
     most: "64Mi",
+    // Our own code on the same stack: with 256Ki a thread does not start.
+    least: "512Ki",
     scope: "host",
     code: "limit-stack",
-    summary: "Call stack of a guest",
+    summary: "Call stack of a guest; 512Ki is the least",
   },
   sandboxes: {
     field: "sandboxes",

@@ -347,7 +347,7 @@ test("stack: a recursion that is too deep for one stack fits a larger one", asyn
   const ill = await recursing(40_000, small);
   assert.equal(ill.failure?.code, ceilings.stack.code);
   assert.match(ill.failure?.message ?? "", /; the ceiling is 1Mi$/);
-  assert.match(ill.failure?.hint ?? "", /Raise limits\.stack in atalanta\.yaml/);
+  assert.match(ill.failure?.hint ?? "", /Raise limits\.stack in the file for --config/);
   assert.equal((await recursing(Infinity, large)).failure?.code, ceilings.stack.code);
 });
 

@@ -83,7 +83,7 @@ describe("who asks for more than the host allows is refused before anything begi
         const [problem] = jsonLines(stderr);
         assert.equal(problem?.["code"], "limit-above-host");
         assert.equal(problem["message"], message);
-        assert.match(String(problem["hint"]), /raise limits\.memory in atalanta\.yaml/);
+        assert.match(String(problem["hint"]), /raise limits\.memory in the file for --config/);
         assert.equal((problem["place"] as { line: number }).line, 1);
       }
       const allowed = [command, file, "--limit", "memory=1Gi", "--config", config];
@@ -147,8 +147,19 @@ describe("who asks for more than the host allows is refused before anything begi
       assert.equal(status, 2, text);
       assert.match(stderr, expected);
     }
-    const { stderr } = home.run(["lint", file, "--limit", "memry=1"]);
-    assert.match(stderr, /--limit "memry=1": there is no limit "memry"/);
+    const words: readonly (readonly [string, RegExp])[] = [
+      ["memry=1", /--limit "memry=1": there is no limit "memry"/],
+      ["memory", /--limit "memory" has no value\n.*--limit NAME=VALUE/],
+      ["memory=unlimited", /--limit memory: "unlimited" is not a size/],
+      ["memory=5Gi", /--limit memory is 5Gi; the highest value is 4Gi/],
+      ["time=0s", /--limit time: "0s" is no duration above zero/],
+      ["stack=1Ki", /--limit stack is 1Ki; the lowest value is 512Ki/],
+    ];
+    for (const [word, expected] of words) {
+      const { status, stderr } = home.run(["lint", file, "--limit", word]);
+      assert.equal(status, 2, word);
+      assert.match(stderr, expected);
+    }
   });
 });
 
