@@ -3,6 +3,8 @@ import { shown, type Target } from "./target.ts";
 
 export const responseHeaderBytes: number = 64 * 1024;
 export const responseHeaderCount = 500;
+/** Heads before the one that counts (100, 102, 103), of which a guest sees nothing. */
+export const interimHeads = 10;
 
 /** What went wrong below us, in words and without addresses. */
 export function toNetworkFailure(thrown: unknown, target: Target): Failure {

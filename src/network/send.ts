@@ -6,7 +6,12 @@ import {
 } from "node:http";
 import { Agent as SecureAgent, request as secureRequest } from "node:https";
 import { isIP } from "node:net";
-import { responseHeaderBytes, responseHeaderCount, toNetworkFailure } from "./problems.ts";
+import {
+  interimHeads,
+  responseHeaderBytes,
+  responseHeaderCount,
+  toNetworkFailure,
+} from "./problems.ts";
 import type { Target } from "./target.ts";
 
 type Header = readonly [name: string, value: string];
@@ -85,6 +90,13 @@ export class Connections implements Disposable {
       request.on("upgrade", (_response, socket) => {
         socket.destroy();
         fail(new Error("the host changed the protocol"));
+      });
+      let interim = 0;
+      request.on("information", () => {
+        interim++;
+        if (interim > interimHeads) {
+          request.destroy(new Error(`it sent more than ${interimHeads} heads before its response`));
+        }
       });
       request.on("response", (message) => {
         settle();

@@ -66,6 +66,20 @@ describe("ceilings of one step", () => {
     assert.ok((usage?.receivedBytes ?? 0) < 1_000_000 + 65_536 + 1000);
   });
 
+  test("heads before the response are few, for nobody counts them", async () => {
+    const head = (count: number): string =>
+      `HTTP/1.1 103 Early Hints\r\nLink: ${"x".repeat(8000)}\r\n\r\n`.repeat(count);
+    await using host = await Host.start((request) =>
+      request.includes("/few") ? head(10) + ok("x") : head(1000) + ok("x"),
+    );
+    using passage = await open();
+    const url = `http://a.example:${host.port}`;
+    assert.equal((await fetchText(passage, `${url}/few`)).body, "x");
+    const failure = await failureOf(fetchText(passage, `${url}/many`));
+    assert.equal(failure.code, "network-failed");
+    assert.match(failure.message, /more than 10 heads before its response/);
+  });
+
   test("16 responses open at once; one that is closed or read makes room", async () => {
     await using host = await Host.start(() => ok("hello"));
     const url = `http://a.example:${host.port}/`;
