@@ -309,11 +309,9 @@ class ThreadEngine implements Engine {
       stopping: undefined,
     };
     this.#places.add(place);
-    if (group !== undefined) {
-      this.#count(group, 1);
-      // Somebody waits for it.
-      thread.worker.ref();
-    }
+    if (group !== undefined) this.#count(group, 1);
+    // Somebody may wait for it.
+    thread.worker.ref();
     thread.worker.on("message", (message: FromWorker) => this.#receive(place, message));
     thread.worker.on("error", (cause: Error) => {
       const full = "code" in cause && cause.code === "ERR_WORKER_OUT_OF_MEMORY";
@@ -336,10 +334,10 @@ class ThreadEngine implements Engine {
 
   #kept(place: Place): void {
     place.ready = true;
+    place.thread.worker.unref();
     if (place.promisedTo === undefined) return;
     this.#count(place.promisedTo, -1);
     place.promisedTo = undefined;
-    place.thread.worker.unref();
   }
 
   #retireLater(): void {
@@ -449,6 +447,8 @@ class ThreadEngine implements Engine {
   }
 
   #receive(place: Place, message: FromWorker): void {
+    // What a thread still says while it ends came too late; the wait for its end keeps the process alive.
+    if (!this.#places.has(place)) return;
     if (message.type === "ready") {
       // Thrown away while it started: it is awaited to its end, and must go on keeping the process alive.
       if (!this.#places.has(place)) return;
@@ -591,6 +591,8 @@ class ThreadEngine implements Engine {
 
   /** Ends a thread, after a look at what its guest has used. */
   async #lookAtLast({ thread }: Place, running: Job | undefined): Promise<void> {
+    // Somebody waits for its result.
+    thread.worker.ref();
     if (running && !this.#closed) {
       const late = sleep(lastLookMs, undefined, { ref: false });
       const used = await Promise.race([usedCpuMs(thread).catch(() => undefined), late]);
