@@ -14,30 +14,64 @@ export const systemResolve: Resolve = async (name) => {
 const atOnce = 2;
 const addressCount = 32;
 
+/** A look-up under way, or one that waits for its turn. */
+interface Looking {
+  readonly found: Promise<readonly string[]>;
+  readonly leave: AbortController;
+  users: number;
+}
+
 /** Looks names up, few at once, each only once at a time. */
 export class Names {
   readonly #resolve: Resolve;
-  readonly #running = new Map<string, Promise<readonly string[]>>();
+  readonly #running = new Map<string, Looking>();
   readonly #slots = new Slots(atOnce);
 
   constructor(resolve: Resolve) {
     this.#resolve = resolve;
   }
 
-  /** The addresses of a name or an address. The caller stops waiting when the signal says so; the look-up itself cannot be stopped. */
+  /**
+   * The addresses of a name or an address. The caller stops waiting when the signal says so; a look-up that has begun cannot be
+   * stopped, and one that nobody waits for any more does not begin: a guest that leaves names of its own behind must
+   * not fill the line for all others.
+   */
   async find(host: string, signal: AbortSignal): Promise<readonly string[]> {
     if (isIP(host) !== 0) return [host];
-    let running = this.#running.get(host);
-    if (!running) {
-      running = this.#ask(host).finally(() => this.#running.delete(host));
-      running.catch(() => undefined);
-      this.#running.set(host, running);
+    const known = this.#running.get(host);
+    const looking = known ?? this.#look(host);
+    looking.users++;
+    try {
+      return await orAborted(looking.found, signal);
+    } finally {
+      looking.users--;
+      if (looking.users === 0) looking.leave.abort(new Error("nobody waits for it"));
     }
-    return orAborted(running, signal);
   }
 
-  async #ask(host: string): Promise<readonly string[]> {
-    const free = await this.#slots.take(never);
+  #look(host: string): Looking {
+    const leave = new AbortController();
+    const begun = this.#slots.take(leave.signal);
+    const looking: Looking = { found: this.#ask(host, begun), leave, users: 0 };
+    const forget = (): void => {
+      if (this.#running.get(host) === looking) this.#running.delete(host);
+    };
+    // One that has begun is there for whoever comes next, and one that was left in the line is not.
+    let waits = true;
+    begun.then(
+      () => (waits = false),
+      () => undefined,
+    );
+    leave.signal.addEventListener("abort", () => {
+      if (waits) forget();
+    });
+    looking.found.then(forget, forget);
+    this.#running.set(host, looking);
+    return looking;
+  }
+
+  async #ask(host: string, begun: Promise<() => void>): Promise<readonly string[]> {
+    const free = await begun;
     try {
       return (await this.#resolve(host)).slice(0, addressCount);
     } finally {
@@ -45,6 +79,3 @@ export class Names {
     }
   }
 }
-
-/** Whoever asked first may go away, and others wait for the same answer. */
-const never = new AbortController().signal;

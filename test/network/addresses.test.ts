@@ -237,6 +237,33 @@ describe("between check and connection nothing changes", () => {
     assert.equal(failure.message, "http://a.example/ failed: there is no host of this name");
   });
 
+  test("names that a guest left behind do not fill the line for others", async () => {
+    const asked: string[] = [];
+    const held: (() => void)[] = [];
+    const resolve = async (name: string): Promise<readonly string[]> => {
+      asked.push(name);
+      if (name.startsWith("slow")) await new Promise<void>((done) => held.push(done));
+      return ["127.0.0.1"];
+    };
+    await using host = await Host.start(() => ok("x"));
+    using passage = await open({ resolve });
+    const url = (name: string): string => `http://${name}.example:${host.port}/`;
+    for (let round = 0; round < 20; round++) {
+      const sent = { timeoutMs: 5 };
+      const failure = await failureOf(fetchText(passage, url(`slow${round}`), sent));
+      assert.equal(failure.code, "network-timeout");
+    }
+    const again = fetchText(passage, url("slow19"));
+    const other = fetchText(passage, url("other"));
+    for (let at = 0; at < 3; at++) {
+      held[at]?.();
+      await new Promise((done) => setTimeout(done, 20));
+    }
+    assert.equal((await other).body, "x");
+    assert.equal((await again).body, "x");
+    assert.deepEqual(asked, ["slow0.example", "slow1.example", "slow19.example", "other.example"]);
+  });
+
   test("a name server that does not answer holds a request no longer than its time, nor longer than the guest lives", async () => {
     using passage = await open({ resolve: () => new Promise(() => undefined) });
     const slow = await failureOf(fetchText(passage, "http://a.example/", { timeoutMs: 30 }));
