@@ -1,15 +1,15 @@
-/**
- * `npm run test:sandbox`: everything that docs/sandbox.md promises, in its whole form.
- *
- *   --fuzz-minutes N   how long each fuzzer runs (default 2; 0 leaves them out)
- *   --only WORD        stages whose name has this word (repeatable)
- */
+// Everything that docs/sandbox.md promises, in its whole form.
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "node:test";
 import { parseArgs } from "node:util";
 
+const usage = `Usage: npm run test:sandbox -- [options]
+
+  --fuzz-minutes N   how long each fuzzer runs (default 2; 0 leaves them out)
+  --only WORD        stages whose name has this word (repeatable)
+`;
 const root = join(import.meta.dirname, "../..");
 
 interface Outcome {
@@ -28,8 +28,13 @@ const { values } = parseArgs({
   options: {
     "fuzz-minutes": { type: "string", default: "2" },
     only: { type: "string", multiple: true, default: [] },
+    help: { type: "boolean", short: "h", default: false },
   },
 });
+if (values.help) {
+  process.stdout.write(usage);
+  process.exit(0);
+}
 const fuzzMinutes = Number(values["fuzz-minutes"]);
 if (!(fuzzMinutes >= 0)) throw new Error(`--fuzz-minutes ${values["fuzz-minutes"]} is no number`);
 
