@@ -362,6 +362,14 @@ spec: {entrypoint: c, templates: [{name: c, container: {image: alpine}}]}
     assert.match(stdout, /container +alpine, outside the sandbox/);
   });
 
+  test("a class that is none is wrong input, of a module too", () => {
+    for (const path of ["test/guests/hello/hello.wasm", "examples/first/workflow.yaml"]) {
+      const { status, stderr } = home.run(["inspect", path, "--trust", "proces"]);
+      assert.equal(status, 2, path);
+      assert.match(stderr, /--trust "proces" is no trust class/);
+    }
+  });
+
   test("mistakes in the file are wrong input", () => {
     assert.equal(home.run(["inspect", "test/lint/ten-mistakes.yaml"]).status, 2);
   });
@@ -379,8 +387,8 @@ spec: {entrypoint: c, templates: [{name: c, container: {image: alpine}}]}
     assert.deepEqual(up.differences, [
       {
         name: "one",
-        more: ["gets the variable TOKEN", "limit memory: 1048576 → 2097152"],
-        less: ["limit time: 300000 → 1000", "limit cpuTime: 300000 → 1000"],
+        more: ["gets the variable TOKEN", "limit memory: 1Mi → 2Mi"],
+        less: ["limit time: 5m → 1s", "limit cpuTime: 5m → 1s"],
         changed: [],
       },
     ]);

@@ -1,5 +1,7 @@
 import type { Description } from "../engine/mod.ts";
+import { formatLimit } from "../limits/mod.ts";
 import type { InspectedStep } from "./inspect-steps.ts";
+import { isLimit } from "./limits.ts";
 
 /** What one thing can do more and less than another one. */
 export interface Difference {
@@ -60,10 +62,18 @@ function difference(
   const { now, before, changed } = given;
   // What there is on one side only has no amount worth telling.
   const line = (key: string): string =>
-    now.has(key) && before.has(key) ? `${key}: ${before.get(key)} → ${now.get(key)}` : key;
+    now.has(key) && before.has(key)
+      ? `${key}: ${amount(key, before.get(key))} → ${amount(key, now.get(key))}`
+      : key;
   const beyond = (left: Rights, right: Rights): string[] =>
     [...left].filter(([key, much]) => much > (right.get(key) ?? 0)).map(([key]) => line(key));
   return { name, more: beyond(now, before), less: beyond(before, now), changed };
+}
+
+/** A limit as its author would write it. */
+function amount(key: string, much = 0): string {
+  const limit = key.replace(/^limit /, "");
+  return isLimit(limit) ? formatLimit(limit, much) : String(much);
 }
 
 function rightsOfModule(module: Description): Rights {

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { describe, type Description, type Engine } from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { resolveLimits } from "../limits/mod.ts";
-import { createRunners, parseTrust, strongest } from "../runner/mod.ts";
+import { createRunners, parseTrust, strongest, type Trust } from "../runner/mod.ts";
 import { trustHelp } from "./carry.ts";
 import { readConfiguration } from "./configuration.ts";
 import { compareModules, compareSteps, type Difference } from "./inspect-diff.ts";
@@ -60,18 +60,19 @@ or can do more than before; 2 wrong input.`,
     )
     .action(async (files: readonly string[], options: Options) => {
       const json = options.json ?? false;
+      const trust = options.trust === undefined ? undefined : parseTrust(options.trust, "--trust");
       // Compiling a stranger's module is a risk of its own: it is done in a process that holds nothing else.
       await using runners = createRunners({ threads: 1, spares: 0 });
       const engine = runners.engine({ trust: "process", owner: "inspect" });
-      const now = await look(files, { ...options, json, engine });
+      const now = await look(files, { ...options, json, engine, trust });
       if (!now) return;
       const before =
         options.diff.length === 0
           ? undefined
-          : await look(options.diff, { ...options, json, engine });
+          : await look(options.diff, { ...options, json, engine, trust });
       if (options.diff.length > 0 && !before) return;
       const differences = before && compare(now, before);
-      const lacks = usesProcess(now) ? await runners.weaknesses() : [];
+      const lacks = trust === "process" || usesProcess(now) ? await runners.weaknesses() : [];
       print(now, { differences, lacks, json });
       if (refused(now) || differences?.some(({ more }) => more.length > 0)) process.exitCode = 1;
     });
@@ -84,7 +85,11 @@ type Look =
 /** Nothing when the files are wrong, which has been said then. */
 async function look(
   files: readonly string[],
-  given: Omit<Options, "diff"> & { readonly json: boolean; readonly engine: Engine },
+  given: Omit<Options, "diff" | "trust"> & {
+    readonly json: boolean;
+    readonly engine: Engine;
+    readonly trust: Trust | undefined;
+  },
 ): Promise<Look | undefined> {
   const { engine, json, workflow } = given;
   const [first = "", ...more] = files;
@@ -110,10 +115,7 @@ async function look(
     images: new Map([...images, ...named]),
     operator,
     limits: limitsOfHost(given.limit, operator.limits),
-    trust: strongest(
-      trust,
-      given.trust === undefined ? undefined : parseTrust(given.trust, "--trust"),
-    ),
+    trust: strongest(trust, given.trust),
     signal: interrupted,
   });
   return { kind: "workflow", steps };

@@ -46,7 +46,8 @@ export function checkLimit(option: string, key: LimitKey, value: string): void {
   }
 }
 
-function isLimit(key: string): key is LimitKey {
+/** Whether it is the key of a ceiling. */
+export function isLimit(key: string): key is LimitKey {
   return Object.hasOwn(ceilings, key);
 }
 
