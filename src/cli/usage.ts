@@ -45,13 +45,13 @@ function added(one: Usage, other: Usage): Usage {
   };
 }
 
-/** Usage for people; what is zero is left out. */
+/** Usage for people; what is zero is left out, which is also what is not known of a module that was ended from outside. */
 export function usageText(usage: Usage): string {
   const { cpuMs, wallMs, memoryBytes, filesCreated, filesBytesWritten, http = [] } = usage;
   return [
-    `${duration(cpuMs)} CPU`,
+    ...(cpuMs === 0 ? [] : [`${duration(cpuMs)} CPU`]),
     `${duration(wallMs)} wall`,
-    `${bytes(memoryBytes)} memory`,
+    ...(memoryBytes === 0 ? [] : [`${bytes(memoryBytes)} memory`]),
     ...(filesCreated === 0 ? [] : [counted(filesCreated, "file")]),
     ...(filesBytesWritten === 0 ? [] : [`${bytes(filesBytesWritten)} written`]),
     ...http.map(

@@ -14,6 +14,7 @@ let count = 0;
 /** A workflow of one step; `stdin` is a script for `test/guests/call/call.c`. */
 function workflow(step: {
   readonly module?: string;
+  readonly command?: readonly string[];
   readonly stdin?: string;
   readonly limits?: Readonly<Record<string, string | number>>;
 }): string {
@@ -303,5 +304,13 @@ describe("usage", () => {
   test("a run says at its end what it used", () => {
     const { stdout } = home.run(["run", file, "--name", "said"]);
     assert.match(stdout, /^used {2}.* CPU, .* wall, .* memory, 3 files$/m);
+  });
+
+  test("what is not known of a module that was ended from outside is not said to be nothing", () => {
+    const endless = join(root, "test/guests/probe/probe.wasm");
+    const loop = workflow({ module: endless, command: ["loop"], limits: { time: "300ms" } });
+    const { stdout } = home.run(["run", loop]);
+    assert.match(stdout, /^used {2}(.+ CPU, )?\S+ m?s wall$/m);
+    assert.doesNotMatch(stdout, /\b0 (ms CPU|B memory)/);
   });
 });
