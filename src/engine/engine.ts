@@ -201,7 +201,9 @@ class ThreadEngine implements Engine {
     const free: Place[] = [];
     let occupied = 0;
     let withParked = 0;
+    let coming = 0;
     for (const place of this.#places) {
+      if (place.promisedTo !== undefined) coming++;
       if (place.parkedOf.has(group)) withParked++;
       const own = place.running?.group ?? place.promisedTo;
       if (place.parkedOf.has(group) || own === group) occupied++;
@@ -211,6 +213,8 @@ class ThreadEngine implements Engine {
     if (own && compiled.parks && withParked >= this.#size) return own;
     const empty = free.find(({ parked }) => parked.size === 0);
     if (empty) return empty;
+    // Each that waits has a thread on its way already.
+    if (coming >= this.#queue.size) return undefined;
     const allowed = Math.max(this.#size, Math.floor(this.#most / 2));
     if (occupied < allowed && this.#places.size < this.#most) return "start";
     const chosen = fewest(
