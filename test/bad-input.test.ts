@@ -107,6 +107,11 @@ describe("wrong input ends with exit code 2 before anything begins", () => {
     );
   });
 
+  test("a file without an end", (context) => {
+    if (!existsSync("/dev/zero")) return context.skip("no /dev/zero here: this is NOT tested");
+    refused(["lint", "/dev/zero"], /error\[invalid-argument\].*"\/dev\/zero" has more than/);
+  });
+
   test("aliases that unfold to billions", () => {
     const lines = Array.from({ length: 9 }, (_, at) => {
       const item = at === 0 ? "x" : `*a${at - 1}`;

@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { text } from "node:stream/consumers";
+import { createReadStream } from "node:fs";
+import type { Readable } from "node:stream";
 import {
   readBundle,
   type Bundle,
@@ -16,7 +16,7 @@ export async function readSources(paths: readonly string[]): Promise<readonly So
   for (const path of paths) {
     files.push(
       path === "-"
-        ? { file: "<stdin>", text: await text(process.stdin) }
+        ? { file: "<stdin>", text: await textOf(process.stdin, "stdin") }
         : { file: path, text: await readText(path) },
     );
   }
@@ -58,10 +58,31 @@ function linesOf(files: readonly SourceFile[]): SourceLine {
   };
 }
 
+/** What is read before anybody has looked how long a text may be: a name may lead to a device without an end. */
+const mostBytes = 128 * 1024 * 1024;
+
+async function textOf(source: Readable, name: string): Promise<string> {
+  const blocks: Uint8Array[] = [];
+  let size = 0;
+  for await (const block of source) {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no encoding was set, so it is bytes
+    const bytes = block as Uint8Array;
+    size += bytes.length;
+    if (size > mostBytes) {
+      throw new Failure("invalid-argument", `"${name}" has more than ${mostBytes} bytes`, {
+        hint: "Name a file of YAML or JSON.",
+      });
+    }
+    blocks.push(bytes);
+  }
+  return Buffer.concat(blocks, size).toString();
+}
+
 export async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    return await textOf(createReadStream(path), path);
   } catch (cause) {
+    if (cause instanceof Failure) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new Failure("not-found", `Cannot read "${path}": ${reason}`, {
       cause,

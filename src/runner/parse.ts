@@ -122,9 +122,7 @@ function result(said: Fields, body: Uint8Array): SaidResult {
     stdout: spanned(said["stdout"], body),
     stderr: spanned(said["stderr"], body),
     usage: usage(record(said["usage"], "usage")),
-    limitsReached: list(said["limitsReached"], "limitsReached").flatMap((key) =>
-      isLimitKey(key) ? [key] : [],
-    ),
+    limitsReached: [...new Set(list(said["limitsReached"], "limitsReached").filter(isLimitKey))],
     end: end(record(said["end"], "end")),
     collected: list(said["collected"], "collected").map((item) => collected(item, body)),
   };
