@@ -3,13 +3,12 @@ import { formatLimit, limitFailure, type Limits } from "../limits/mod.ts";
 import { checkCode } from "./code.ts";
 import { namesWithoutEnd } from "./names.ts";
 import { Reader, truncated } from "./reader.ts";
+import { leb, section, sections } from "./sections.ts";
 import { Tally } from "./tally.ts";
 
 const pageBytes = 65_536;
 /** Programs have one or two; each costs memory even when it is empty. */
 const tableCount = 1000;
-/** Programs have 10 to 30; a module of 64 MiB could have 20 million, which takes seconds to count. */
-const sectionCount = 10_000;
 /** Entries of tables have a byte or more; V8 lays them out before a guest's first instruction, and nothing stops it: 150 ms for so many. */
 const elementBytes = 1024 * 1024;
 
@@ -23,29 +22,18 @@ export function withCeilings(bytes: Uint8Array, name: string, limits: Limits): U
   checkHeader(bytes, name, limits);
   const parts: Uint8Array[] = [];
   const tally = new Tally(name, limits);
-  const reader = new Reader(bytes, name, 8);
-  // What stays as it is is handed on in as few parts as possible: a module may have millions of sections.
+  // What stays as it is is handed on in as few parts as possible.
   let unchanged = 0;
-  let sections = 0;
   let widest = 0;
-  while (reader.at < bytes.length) {
-    if (++sections > sectionCount) {
-      throw new Failure("module-unsupported", `"${name}" has more than ${sectionCount} sections`, {
-        hint: "Build it without custom sections.",
-      });
-    }
-    const start = reader.at;
-    const id = reader.byte();
-    const size = reader.number();
-    const body = reader.take(size);
+  for (const { id, from, to, body } of sections(bytes, name)) {
     tally.add(id, body);
     if (id === 1) widest = checkTypes(new Reader(body, name), name);
     else if (id === 9) checkElements(body, name);
     else if (id === 10) checkCode(body, name, widest);
     const changed = rewritten(id, body, name, limits);
     if (changed === undefined) continue;
-    parts.push(bytes.subarray(unchanged, start), changed);
-    unchanged = reader.at;
+    parts.push(bytes.subarray(unchanged, from), changed);
+    unchanged = to;
   }
   parts.push(bytes.subarray(unchanged));
   return Buffer.concat(parts);
@@ -201,19 +189,4 @@ function tables(body: Uint8Array, name: string, limits: Limits): Uint8Array {
   }
   reader.end();
   return Buffer.concat(out);
-}
-
-export function section(id: number, body: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from([id]), leb(body.length), body]);
-}
-
-export function leb(value: number): Uint8Array {
-  const out: number[] = [];
-  let rest = value;
-  do {
-    const low = rest % 128;
-    rest = Math.floor(rest / 128);
-    out.push(rest > 0 ? low | 128 : low);
-  } while (rest > 0);
-  return Buffer.from(out);
 }

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
 import { defaultLimits, type Limits } from "../limits/mod.ts";
@@ -14,6 +13,8 @@ import {
 import { checkImports, isOffered, noEntry } from "./guest.ts";
 import type { Engine } from "./mod.ts";
 import { Reader } from "./reader.ts";
+import { sections } from "./sections.ts";
+import { readModule } from "./source.ts";
 
 type Imports = ReturnType<typeof WebAssembly.Module.imports>;
 
@@ -67,7 +68,7 @@ export async function describe(
 ): Promise<Description> {
   const { limits = defaultLimits } = options;
   const found = new Findings();
-  const bytes = read(path, limits);
+  const bytes = readModule(path, limits.moduleBytes);
   if (bytes instanceof Uint8Array) {
     try {
       found.walk(bytes, basename(path));
@@ -90,21 +91,6 @@ export async function describe(
     ...found.told(),
     ...(refusal ? { refusal: refusal.toJSON() } : {}),
   };
-}
-
-/** The bytes, or how many there are when they are too many. */
-function read(path: string, limits: Limits): Uint8Array | number {
-  try {
-    const found = statSync(path);
-    if (!found.isFile()) throw new Error("it is not a file");
-    return found.size > limits.moduleBytes ? found.size : readFileSync(path);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Failure("module-not-found", `Cannot read the module "${path}": ${reason}`, {
-      cause,
-      hint: "Check the path; it is relative to the folder you are in, or to the workflow file.",
-    });
-  }
 }
 
 /** Asks what decides when a guest starts: the engine's own checks of the bytes, of the imports and of the entry. */
@@ -195,10 +181,7 @@ class Findings {
   }
 
   walk(bytes: Uint8Array, name: string): void {
-    const reader = new Reader(bytes, name, 8);
-    while (reader.at < bytes.length) {
-      const id = reader.byte();
-      const body = reader.take(reader.number());
+    for (const { id, body } of sections(bytes, name)) {
       const section = new Reader(body, name);
       if (id === 0) this.#custom(section, body.length);
       else if (id === 1) this.#types(section);

@@ -51,19 +51,24 @@ function appearance(path: string, limits: Limits): string | undefined {
   return `${found.dev} ${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs} ${path}`;
 }
 
-/** A document names the path: a pipe would keep this thread for good, and a device may have no end. */
 function read(path: string, limits: Limits): Uint8Array {
+  const bytes = readModule(path, limits.moduleBytes);
+  if (bytes instanceof Uint8Array) return bytes;
+  throw limitFailure("moduleSize", limits, `"${path}" has ${bytes} bytes`);
+}
+
+/**
+ * The bytes of a module file, or how many there are when they are more than `most`. Throws `module-not-found` for what is no file: a
+ * document names the path, and a pipe would keep this thread for good, and a device may have no end.
+ */
+export function readModule(path: string, most: number): Uint8Array | number {
   let descriptor: number | undefined;
   try {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const found = fstatSync(descriptor);
     if (!found.isFile()) throw new Error("it is not a file");
-    if (found.size > limits.moduleBytes) {
-      throw limitFailure("moduleSize", limits, `"${path}" has ${found.size} bytes`);
-    }
-    return readFileSync(descriptor);
+    return found.size > most ? found.size : readFileSync(descriptor);
   } catch (cause) {
-    if (cause instanceof Failure) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new Failure("module-not-found", `Cannot read the module "${path}": ${reason}`, {
       cause,

@@ -1,5 +1,5 @@
-import { leb, section } from "./ceilings.ts";
 import { Reader } from "./reader.ts";
+import { leb, section, sections, type Section } from "./sections.ts";
 
 /** What a module's start function is exported as. */
 export const startExport = "atalanta:start";
@@ -10,17 +10,11 @@ export const startExport = "atalanta:start";
  * and everything before it is done already (core specification, section 4.5.4), so nothing else changes. `bytes` are a valid module.
  */
 export function startAsExport(bytes: Uint8Array, name: string): Uint8Array | undefined {
-  const reader = new Reader(bytes, name, 8);
-  let exports:
-    | { readonly from: number; readonly to: number; readonly body: Uint8Array }
-    | undefined;
-  let start: { readonly from: number; readonly to: number; readonly body: Uint8Array } | undefined;
-  while (reader.at < bytes.length) {
-    const from = reader.at;
-    const id = reader.byte();
-    const body = reader.take(reader.number());
-    if (id === 7) exports = { from, to: reader.at, body };
-    if (id === 8) start = { from, to: reader.at, body };
+  let exports: Section | undefined;
+  let start: Section | undefined;
+  for (const one of sections(bytes, name)) {
+    if (one.id === 7) exports = one;
+    if (one.id === 8) start = one;
   }
   if (!start) return undefined;
   const entry = Buffer.concat([

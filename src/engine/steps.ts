@@ -1,6 +1,6 @@
-import { Failure } from "../errors/mod.ts";
-import { leb, section } from "./ceilings.ts";
+import { walkInstructions } from "./instructions.ts";
 import { Reader } from "./reader.ts";
+import { leb, section, sections, type Section } from "./sections.ts";
 
 /** What one instruction may do before V8 can stop the guest: about a millisecond of work. */
 const stepBytes = 4 * 1024 * 1024;
@@ -12,25 +12,16 @@ const stepBytes = 4 * 1024 * 1024;
  * instruction for a whole table or data segment an empty function is called. Undefined when there is nothing to change.
  */
 export function inSteps(bytes: Uint8Array, name: string): Uint8Array | undefined {
-  const sections = new Map<
-    number,
-    { readonly from: number; readonly to: number; readonly body: Uint8Array }
-  >();
-  const reader = new Reader(bytes, name, 8);
-  while (reader.at < bytes.length) {
-    const from = reader.at;
-    const id = reader.byte();
-    const body = reader.take(reader.number());
-    if (id !== 0) sections.set(id, { from, to: reader.at, body });
-  }
-  const [types, functions, code] = [1, 3, 10].map((id) => sections.get(id));
+  const found = new Map<number, Section>();
+  for (const one of sections(bytes, name)) if (one.id !== 0) found.set(one.id, one);
+  const [types, functions, code] = [1, 3, 10].map((id) => found.get(id));
   if (!types || !functions || !code || code.body.indexOf(0xfc) < 0) return undefined;
   const typeCount = new Reader(types.body, name).number();
   const functionCount = new Reader(functions.body, name).number();
-  const look = importedFunctions(sections.get(2)?.body, name) + functionCount;
+  const look = importedFunctions(found.get(2)?.body, name) + functionCount;
   const [toFill, toCopy] = [look + 1, look + 2];
   // Without a memory there is nothing to fill, and no function may say that it would.
-  const bulk = sections.has(5) ? { fill: toFill, copy: toCopy } : undefined;
+  const bulk = found.has(5) ? { fill: toFill, copy: toCopy } : undefined;
   const bodies = changed(code.body, name, { look, bulk });
   if (!bodies) return undefined;
   const nothing = [0x60, 0, 0];
@@ -126,7 +117,8 @@ function functionInSteps(code: Uint8Array, name: string, ours: Ours): Uint8Array
   const parts: Uint8Array[] = [];
   let unchanged = 0;
   const call = (index: number): Uint8Array => Buffer.concat([Buffer.from([0x10]), leb(index)]);
-  walk(code, name, (operation, from, to) => {
+  walkInstructions(code, name, (opcode, operation, from, to) => {
+    if (opcode !== 0xfc || !long.has(operation)) return;
     const inBulk = operation === 10 || operation === 11;
     // V8 says what is wrong with one that has no memory to work on.
     if (inBulk && !ours.bulk) return;
@@ -142,106 +134,6 @@ function functionInSteps(code: Uint8Array, name: string, ours: Ours): Uint8Array
 
 /** `memory.init`, `copy` and `fill`, `table.init`, `copy`, `grow` and `fill`; their numbers after the byte 0xfc. */
 const long: ReadonlySet<number> = new Set([8, 10, 11, 12, 14, 15, 17]);
-
-/** Goes over a function's instructions (core specification, section 5.4) and names those that may take long. */
-function walk(
-  code: Uint8Array,
-  name: string,
-  found: (operation: number, from: number, to: number) => void,
-): void {
-  let at = 0;
-  const end = code.length;
-  const skip = (count: number): void => {
-    for (let left = count; left > 0; left--) while ((code[at++] ?? 0) >= 128);
-  };
-  const number = (): number => {
-    let value = 0;
-    for (let shift = 0; shift < 35; shift += 7) {
-      const byte = code[at++] ?? 0;
-      value += (byte & 127) * 2 ** shift;
-      if (byte < 128) break;
-    }
-    return value;
-  };
-  const type = (): void => {
-    const first = code[at];
-    skip(first === 0x63 || first === 0x64 ? 2 : 1);
-  };
-  const memory = (): void => {
-    const align = number();
-    skip(align & 64 ? 2 : 1);
-  };
-  for (let groups = number(); groups > 0; groups--) {
-    skip(1);
-    type();
-  }
-  while (at < end) {
-    const from = at;
-    const operation = code[at++] ?? 0;
-    if (operation >= 0x28 && operation <= 0x3e) memory();
-    else if (operation === 0x43) at += 4;
-    else if (operation === 0x44) at += 8;
-    else if (operation >= 0x45 && operation <= 0xc4) continue;
-    else if (operation === 0xfc) {
-      const which = number();
-      if (which > 22) throw unknown(name, operation, which);
-      skip(which < 8 || which > 17 ? 0 : pairs.has(which) ? 2 : 1);
-      if (long.has(which)) found(which, from, at);
-    } else if (operation === 0xfd) {
-      const which = number();
-      if (which <= 11 || which === 92 || which === 93) memory();
-      else if (which === 12 || which === 13) at += 16;
-      else if (which >= 21 && which <= 34) at++;
-      else if (which >= 84 && which <= 91) {
-        memory();
-        at++;
-      }
-    } else if (operation === 0xfe) {
-      if (number() === 3) at++;
-      else memory();
-    } else if (operation === 0xfb) {
-      const which = number();
-      if (which < 20 || which > 30) throw unknown(name, operation, which);
-      if (which === 24 || which === 25) at++;
-      skip(which === 24 || which === 25 ? 3 : which < 24 ? 1 : 0);
-    } else if (operation >= 0x02 && operation <= 0x04) type();
-    else if (operation === 0x06) type();
-    else if (operation === 0x0e) skip(number() + 1);
-    else if (operation === 0x1c) for (let left = number(); left > 0; left--) type();
-    else if (operation === 0x1f) {
-      type();
-      for (let left = number(); left > 0; left--) skip((code[at++] ?? 0) < 2 ? 2 : 1);
-    } else {
-      const numbers = immediates.get(operation);
-      if (numbers === undefined) throw unknown(name, operation);
-      skip(numbers);
-    }
-  }
-  if (at !== end) throw new Reader(code, name).damaged("a function that ends within an instruction");
-} // prettier-ignore
-
-/** Instructions of the prefix 0xfc with two indices. */
-const pairs: ReadonlySet<number> = new Set([8, 10, 12, 14]);
-
-/** How many numbers follow an instruction, for those that have nothing else. */
-const immediates: ReadonlyMap<number, number> = new Map([
-  ...[0x00, 0x01, 0x05, 0x0a, 0x0b, 0x0f, 0x19, 0x1a, 0x1b, 0xd1, 0xd3, 0xd4].map((operation) => [operation, 0] as const),
-  ...[0x07, 0x08, 0x09, 0x0c, 0x0d, 0x10, 0x12, 0x14, 0x15, 0x18].map((operation) => [operation, 1] as const),
-  ...[0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x3f, 0x40, 0x41, 0x42].map((operation) => [operation, 1] as const),
-  ...[0xd0, 0xd2, 0xd5, 0xd6].map((operation) => [operation, 1] as const),
-  ...[0x11, 0x13].map((operation) => [operation, 2] as const),
-]); // prettier-ignore
-
-function unknown(name: string, ...numbers: readonly number[]): Failure {
-  const shown = numbers.map((number) => number.toString(16).padStart(2, "0")).join(" ");
-  return new Failure(
-    "module-unsupported",
-    `"${name}" has an instruction we do not know: ${shown}`,
-    {
-      hint: "Build it for wasip1 without proposals that are not finished.",
-    },
-  );
-}
 
 // The bodies of our functions. Each has parameters 0, 1 and 2, all of 32 bits.
 const get = (index: number): number[] => [0x20, index];
