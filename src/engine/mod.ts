@@ -3,11 +3,11 @@ import type { LimitKey, Limits } from "../limits/mod.ts";
 import type { Collected, HttpRequest, HttpResponse, Mount } from "../wasi/mod.ts";
 import type { ModuleSource } from "./source.ts";
 
-export { ceilingsOf } from "./ceilings.ts";
 export { describe, type Description } from "./describe.ts";
 export { createEngine } from "./engine.ts";
-export { tooMany } from "./modules.ts";
-export { ModuleFiles, nameOf, type ModuleSource } from "./source.ts";
+export { KeptModules, tooMany } from "./kept.ts";
+export { aborted, endedBy } from "./results.ts";
+export { nameOf, type ModuleSource } from "./source.ts";
 export { isStaging, removeLeftovers, stagingFolder } from "./staging.ts";
 export type {
   Collected,

@@ -1,22 +1,12 @@
 import { setFlagsFromString } from "node:v8";
 import { Failure } from "../errors/mod.ts";
 import { defaultLimits, limitFailure, type Limits } from "../limits/mod.ts";
-import { ceilingsOf, withCeilings } from "./ceilings.ts";
+import { withCeilings } from "./ceilings.ts";
+import { KeptModules, type Unknown } from "./kept.ts";
 import type { Engine, Module } from "./mod.ts";
-import { ModuleFiles, nameOf, type ModuleSource } from "./source.ts";
+import { nameOf, type ModuleSource } from "./source.ts";
 import { inSteps } from "./steps.ts";
 import { startAsExport, startExport } from "./start.ts";
-
-/** Compiled modules kept; the least recently used goes first. */
-const keptModules = 64;
-/** Bytes of all modules that are kept; what V8 made of them takes some times as much. */
-const keptBytes = 256 * 1024 * 1024;
-
-/** Whether a list of modules' sizes is longer than what is kept. */
-export function tooMany(sizes: Iterable<number>): boolean {
-  const all = [...sizes];
-  return all.length > keptModules || all.reduce((sum, size) => sum + size, 0) > keptBytes;
-}
 
 export interface Compiled {
   readonly key: string;
@@ -33,9 +23,8 @@ type LoadOptions = NonNullable<Parameters<Engine["load"]>[1]>;
 /** Modules by digest and ceilings, each compiled once. */
 export class Modules {
   readonly #compiled = new WeakMap<Module, Compiled>();
-  readonly #cache = new Map<string, Module>();
+  readonly #kept = new KeptModules();
   readonly #loading = new Map<string, Promise<Module>>();
-  readonly #files = new ModuleFiles();
 
   /** What threads are given; undefined for a module of another engine. */
   compiled(module: Module): Compiled | undefined {
@@ -46,18 +35,13 @@ export class Modules {
     const { signal, limits = defaultLimits } = options;
     signal?.throwIfAborted();
     const name = nameOf(source);
-    const same = this.#files.known(source, limits);
-    const ceilings = ceilingsOf(limits);
-    const loadedBefore = this.#cached(`${same} ${ceilings}`);
-    if (loadedBefore) return loadedBefore;
-    const { bytes, digest } = this.#files.read(source, limits);
-    const key = `${digest} ${ceilings}`;
-    const known = this.#cached(key);
-    if (known) return known;
+    const found = this.#kept.find(source, limits);
+    if (!("key" in found)) return found;
+    const { key } = found;
     let loading = this.#loading.get(key);
     if (!loading) {
       // Whoever comes meanwhile waits for the same compilation, so it belongs to no single caller's signal.
-      loading = this.#compile(bytes, { key, digest, name, limits });
+      loading = this.#compile(found, name, limits);
       this.#loading.set(key, loading);
       const forget = (): void => void this.#loading.delete(key);
       loading.then(forget, forget);
@@ -65,16 +49,7 @@ export class Modules {
     return within(loading, { name, limits, signal });
   }
 
-  async #compile(
-    bytes: Uint8Array,
-    about: {
-      readonly key: string;
-      readonly digest: string;
-      readonly name: string;
-      readonly limits: Limits;
-    },
-  ): Promise<Module> {
-    const { key, digest, name, limits } = about;
+  async #compile({ key, bytes, digest }: Unknown, name: string, limits: Limits): Promise<Module> {
     const start = performance.now();
     const held = prepared(bytes, name, limits);
     let module = await compile(held, name);
@@ -98,20 +73,8 @@ export class Modules {
       starts: startable !== undefined,
       parks: false,
     });
-    this.#cache.set(key, loaded);
-    for (const oldest of this.#cache.keys()) {
-      if (!tooMany(this.#cache.values().map((kept) => kept.sizeBytes))) break;
-      this.#cache.delete(oldest);
-    }
+    this.#kept.keep(key, loaded);
     return loaded;
-  }
-
-  #cached(key: string): Module | undefined {
-    const known = this.#cache.get(key);
-    if (!known) return undefined;
-    this.#cache.delete(key);
-    this.#cache.set(key, known);
-    return known;
   }
 }
 

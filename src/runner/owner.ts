@@ -1,8 +1,8 @@
 import {
-  ceilingsOf,
-  ModuleFiles,
+  aborted,
+  endedBy,
+  KeptModules,
   nameOf,
-  tooMany,
   type Engine,
   type Invocation,
   type Module,
@@ -13,7 +13,6 @@ import {
 import { Failure, toFailure } from "../errors/mod.ts";
 import { defaultLimits, type Limits } from "../limits/mod.ts";
 import type { Pool } from "./pool.ts";
-import { failed, stopped } from "./results.ts";
 
 interface Known {
   readonly key: string;
@@ -25,8 +24,7 @@ interface Known {
 export class OwnerEngine implements Engine {
   readonly #pool: Pool;
   readonly #owner: string;
-  readonly #files = new ModuleFiles();
-  readonly #cache = new Map<string, Module>();
+  readonly #kept = new KeptModules();
   readonly #known = new WeakMap<Module, Known>();
 
   constructor(pool: Pool, owner: string) {
@@ -40,14 +38,9 @@ export class OwnerEngine implements Engine {
   ): Promise<Module> {
     const { signal, limits = defaultLimits } = options;
     signal?.throwIfAborted();
-    const suffix = ceilingsOf(limits);
-    const same = this.#files.known(source, limits);
-    const before = same === undefined ? undefined : this.#cached(`${same} ${suffix}`);
-    if (before) return before;
-    const { bytes, digest } = this.#files.read(source, limits);
-    const key = `${digest} ${suffix}`;
-    const cached = this.#cached(key);
-    if (cached) return cached;
+    const found = this.#kept.find(source, limits);
+    if (!("key" in found)) return found;
+    const { key, bytes, digest } = found;
     const name = nameOf(source);
     const loading = this.#pool.use(this.#owner, (process) =>
       process.load(key, name, limits, () => bytes),
@@ -55,37 +48,25 @@ export class OwnerEngine implements Engine {
     const loaded = await (signal ? orAborted(loading, signal) : loading);
     const module: Module = { digest, name, sizeBytes: bytes.length, ...loaded };
     this.#known.set(module, { key, source, limits });
-    this.#cache.set(key, module);
-    // A handle may hold the bytes that it was made of.
-    for (const oldest of this.#cache.keys()) {
-      if (!tooMany(this.#cache.values().map((kept) => kept.sizeBytes))) break;
-      this.#cache.delete(oldest);
-    }
+    // A handle may hold the bytes that it was made of, so these are kept only so long, too.
+    this.#kept.keep(key, module);
     return module;
-  }
-
-  #cached(key: string): Module | undefined {
-    const known = this.#cache.get(key);
-    if (!known) return undefined;
-    this.#cache.delete(key);
-    this.#cache.set(key, known);
-    return known;
   }
 
   async run(module: Module, invocation: Invocation, options: RunOptions = {}): Promise<Result> {
     const known = this.#known.get(module);
     if (!known) throw new Failure("internal", "The module was not loaded by this engine");
-    if (options.signal?.aborted) return stopped();
+    if (options.signal?.aborted) return endedBy("stopped", aborted());
     const { signal } = options;
     const { promise: left, resolve: leave } = Promise.withResolvers<Result>();
-    const stop = (): void => leave(stopped());
+    const stop = (): void => leave(endedBy("stopped", aborted()));
     // Once the process has the guest, it is the process that stops it.
     const begun = (): void => signal?.removeEventListener("abort", stop);
     signal?.addEventListener("abort", stop, { once: true });
     try {
       return await Promise.race([left, this.#begin(module, known, { invocation, options, begun })]);
     } catch (thrown) {
-      return failed(toFailure(thrown));
+      return endedBy("failed", toFailure(thrown));
     } finally {
       begun();
     }
@@ -104,13 +85,13 @@ export class OwnerEngine implements Engine {
     return this.#pool.use(this.#owner, async (process) => {
       // A process that took the place of a lost one has never seen it.
       await process.load(known.key, module.name, known.limits, () => this.#again(module, known));
-      if (options.signal?.aborted) return stopped();
+      if (options.signal?.aborted) return endedBy("stopped", aborted());
       return process.run(known.key, invocation, options, begun);
     });
   }
 
   #again(module: Module, { source, limits }: Known): Uint8Array {
-    const { bytes, digest } = this.#files.read(source, limits);
+    const { bytes, digest } = this.#kept.read(source, limits);
     if (digest === module.digest) return bytes;
     throw new Failure("module-not-found", `"${module.name}" has changed while it was in use`, {
       hint: "Run the step again; it will take the module as it is now.",

@@ -1,6 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { Socket } from "node:net";
 import {
+  aborted,
+  endedBy,
   tooMany,
   type Invocation,
   type Module,
@@ -14,7 +16,6 @@ import { Calls } from "./calls.ts";
 import { parse, type FromRunner, type SaidResult } from "./parse.ts";
 import { Place, type Given } from "./place.ts";
 import type { Program } from "./program.ts";
-import { failed, stopped } from "./results.ts";
 import { leakedDescriptors, newUser, type Walls } from "./walls.ts";
 import { channelDescriptor, type RunnerSettings, type ToRunner } from "./wire.ts";
 
@@ -228,21 +229,21 @@ export class RunnerProcess {
       if (laid.copies.length > 0) await Promise.all(laid.copies);
     } catch (thrown) {
       await this.#place.takeBack(id);
-      return failed(cannotPrepare(thrown));
+      return endedBy("failed", cannotPrepare(thrown));
     } finally {
       this.#preparing--;
       this.#rest();
     }
     if (signal?.aborted) {
       await this.#place.takeBack(id);
-      return stopped();
+      return endedBy("stopped", aborted());
     }
     begun();
     const { mounts, given } = laid;
     const module = this.#modules.get(key)?.number;
     if (this.#lost !== undefined || module === undefined) {
       if (given.size > 0) await this.#place.takeBack(id);
-      return failed(lost(this.#lost ?? "it does not know the module"));
+      return endedBy("failed", lost(this.#lost ?? "it does not know the module"));
     }
     const result = await new Promise<Result>((resolve) => {
       const stop = (): void => this.#stop(id);
@@ -363,7 +364,7 @@ export class RunnerProcess {
     if (!running || running.over) throw new Error(`a guest ${id} that does not run`);
     if (message.type === "done") void this.#done(id, running, message.result);
     else if (message.type === "refused")
-      this.#settle(id, running, failed(rebuilt(message.failure)));
+      this.#settle(id, running, endedBy("failed", rebuilt(message.failure)));
     else if (message.type === "output") {
       running.room[message.stream] -= message.bytes.length;
       if (running.room[message.stream] < 0) throw new Error("more output than its ceiling");
@@ -400,7 +401,7 @@ export class RunnerProcess {
     } catch (thrown) {
       // A full disk of ours is nothing to blame it for, but a file that is not what it said is.
       const ours = thrown instanceof Error && "code" in thrown;
-      if (ours) this.#settle(id, running, failed(cannotTake(thrown)));
+      if (ours) this.#settle(id, running, endedBy("failed", cannotTake(thrown)));
       else this.#punish(thrown instanceof Error ? thrown.message : String(thrown));
     }
   }
@@ -444,7 +445,8 @@ export class RunnerProcess {
 
   #loseAll(): void {
     const failure = lost(this.#lost ?? "it ended");
-    for (const [id, running] of this.#running) this.#settle(id, running, failed(failure));
+    for (const [id, running] of this.#running)
+      this.#settle(id, running, endedBy("failed", failure));
     for (const [id, loading] of this.#loading) {
       this.#loading.delete(id);
       clearTimeout(loading.limit);
