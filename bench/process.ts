@@ -1,26 +1,17 @@
 // A fresh sandbox of a warm hello module through a runner process of its owner's, beside the same on a thread of this process, and how
 // long the next guest takes after such a process was killed: `npm run bench -- process --json`.
 import { cpus } from "node:os";
-import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Engine, Module } from "../src/engine/mod.ts";
-import { defaultLimits } from "../src/limits/mod.ts";
 import { createRunners } from "../src/runner/mod.ts";
+import { greeting, helloFile } from "./hello.ts";
 
-const file = resolve(import.meta.dirname, "../test/guests/hello/hello.wasm");
 const count = 5000;
 const together = 16;
 const kills = 20;
-const invocation = {
-  arguments: ["hello"],
-  environment: new Map<string, string>(),
-  mounts: [],
-  collect: [],
-  limits: defaultLimits,
-};
 
 async function once(engine: Engine, module: Module): Promise<void> {
-  const result = await engine.run(module, invocation);
+  const result = await engine.run(module, greeting);
   if (result.kind !== "exited" || Buffer.from(result.stdout).toString() !== "hello\n") {
     throw new Error(`wrong result: ${JSON.stringify(result)}`);
   }
@@ -34,7 +25,7 @@ interface Figures {
 
 /** One after the other for the time of each, then so many at once for the throughput. */
 async function measure(engine: Engine): Promise<Figures> {
-  const module = await engine.load({ path: file });
+  const module = await engine.load({ path: helloFile });
   for (let round = 0; round < 2000; round++) await once(engine, module);
   const times: number[] = [];
   for (let round = 0; round < count; round++) {
@@ -56,7 +47,7 @@ async function measure(engine: Engine): Promise<Figures> {
 async function recovery(): Promise<{ readonly p50Ms: number; readonly worstMs: number }> {
   await using runners = createRunners({ spares: 1 });
   const engine = runners.engine({ trust: "process", owner: "bench" });
-  const module = await engine.load({ path: file });
+  const module = await engine.load({ path: helloFile });
   const times: number[] = [];
   for (let round = 0; round < kills; round++) {
     await once(engine, module);
@@ -68,7 +59,7 @@ async function recovery(): Promise<{ readonly p50Ms: number; readonly worstMs: n
     const start = performance.now();
     process.kill(-mine.pid, "SIGKILL");
     for (;;) {
-      const result = await engine.run(module, invocation);
+      const result = await engine.run(module, greeting);
       if (result.kind === "exited") break;
     }
     times.push((performance.now() - start) * 1000);

@@ -6,24 +6,16 @@ import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { WASI } from "node:wasi";
 import { createEngine } from "../src/engine/mod.ts";
-import { defaultLimits } from "../src/limits/mod.ts";
+import { greeting, helloFile } from "./hello.ts";
 
-const file = resolve(import.meta.dirname, "../test/guests/hello/hello.wasm");
 const count = 3000;
 const expected = "hello\n";
 
 await using engine = createEngine();
-const module = await engine.load({ path: file });
-const invocation = {
-  arguments: ["hello"],
-  environment: new Map<string, string>(),
-  mounts: [],
-  collect: [],
-  limits: defaultLimits,
-};
+const module = await engine.load({ path: helloFile });
 
 async function one(): Promise<number> {
-  const { stdout, usage } = await engine.run(module, invocation);
+  const { stdout, usage } = await engine.run(module, greeting);
   if (Buffer.from(stdout).toString() !== expected) throw new Error("wrong output");
   return (usage.instantiateMs + usage.runMs) * 1000;
 }
@@ -46,7 +38,7 @@ async function atOnce(): Promise<{
 }
 
 function nodeWasi(): readonly number[] {
-  const compiled = new WebAssembly.Module(readFileSync(file));
+  const compiled = new WebAssembly.Module(readFileSync(helloFile));
   const folder = mkdtempSync(join(tmpdir(), "bench-"));
   try {
     return Array.from({ length: count }, () => {
@@ -77,7 +69,7 @@ function wasmtime(): { readonly version: string; readonly times: readonly number
     const steps: readonly (readonly [string, ...string[]])[] = [
       ["python3", "-m", "venv", folder],
       [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "wasmtime"],
-      [python, resolve(import.meta.dirname, "rival.py"), file, String(count)],
+      [python, resolve(import.meta.dirname, "rival.py"), helloFile, String(count)],
     ];
     let answer = "";
     for (const [command, ...parameters] of steps) {

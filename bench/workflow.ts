@@ -8,12 +8,11 @@ import { createLocalDispatcher } from "../src/dispatch/mod.ts";
 import { readBundle, type Bundle } from "../src/document/mod.ts";
 import { createEngine } from "../src/engine/mod.ts";
 import { createRunners } from "../src/runner/mod.ts";
-import { defaultLimits } from "../src/limits/mod.ts";
 import { createTaskRunner } from "../src/task/mod.ts";
 import { beginRun, openJournal, runWorkflow } from "../src/workflow/mod.ts";
+import { greeting, helloFile } from "./hello.ts";
 
 const root = resolve(import.meta.dirname, "..");
-const hello = join(root, "test/guests/hello/hello.wasm");
 const head = `apiVersion: argoproj.io/v1alpha1
 kind: Workflow
 metadata: {generateName: bench-}
@@ -105,23 +104,16 @@ async function measure(
 /** The rival of the workflow: the same guests through the engine alone, without inputs, outputs, journal or graph. */
 async function plain(count: number, atOnce: number): Promise<Measured> {
   await using engine = createEngine();
-  const module = await engine.load({ path: hello });
-  const invocation = {
-    arguments: ["hello"],
-    environment: new Map<string, string>(),
-    mounts: [],
-    collect: [],
-    limits: defaultLimits,
-  };
+  const module = await engine.load({ path: helloFile });
   let left = count;
   let guestMs = 0;
   const one = async (): Promise<void> => {
     while (left-- > 0) {
-      const { usage } = await engine.run(module, invocation);
+      const { usage } = await engine.run(module, greeting);
       guestMs += usage.instantiateMs + usage.runMs;
     }
   };
-  await engine.run(module, invocation);
+  await engine.run(module, greeting);
   const start = performance.now();
   await Promise.all(Array.from({ length: atOnce }, one));
   const tookMs = performance.now() - start;
@@ -211,7 +203,7 @@ function coldStart() {
     const file = join(home, "one.yaml");
     writeFileSync(
       file,
-      `${head.replace("test/guests/hello/hello.wasm", hello)}        - [{name: only, template: hello}]\n`,
+      `${head.replace("test/guests/hello/hello.wasm", helloFile)}        - [{name: only, template: hello}]\n`,
     );
     const command = [join(root, "bin/atalanta.js"), "run", file];
     started(process.execPath, command, home, 2);

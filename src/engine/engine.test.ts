@@ -242,3 +242,28 @@ test("a module file that has changed is loaded anew, however often it was loaded
     rmSync(folder, { recursive: true });
   }
 });
+
+test("as many threads are started as guests wait, up to the engine's number", async () => {
+  let threads = 0;
+  const count = (): void => void threads++;
+  process.on("worker", count);
+  try {
+    await using own = createEngine({ threads: 2 });
+    const module = await own.load({ path: probe });
+    const echo = (): Promise<Result> =>
+      own.run(module, {
+        arguments: ["probe", "echo", "x"],
+        environment: new Map(),
+        mounts: [],
+        collect: [],
+        limits: defaultLimits,
+      });
+    await echo();
+    await echo();
+    assert.equal(threads, 1);
+    await Promise.all([echo(), echo(), echo()]);
+    assert.equal(threads, 2);
+  } finally {
+    process.off("worker", count);
+  }
+});
