@@ -6,7 +6,7 @@ import { Failure } from "../errors/mod.ts";
 import { limitFailure } from "../limits/mod.ts";
 import type { HttpAnswer } from "../wasi/mod.ts";
 import { usedUp } from "./guest.ts";
-import { interrupt } from "./interrupt.ts";
+import { interrupt, type Interruption } from "./interrupt.ts";
 import { Lines } from "./lines.ts";
 import type { Engine, EngineOptions, Invocation, Module, Result, RunOptions } from "./mod.ts";
 import { tooMany } from "./kept.ts";
@@ -14,7 +14,7 @@ import { Modules, type Compiled } from "./modules.ts";
 import { Requests } from "./requests.ts";
 import { aborted, endedBy, lostThread, refused, resultOf } from "./results.ts";
 import { removeLeftovers, stagingFolder } from "./staging.ts";
-import { send, startThread, usedCpuMs, type Thread } from "./threads.ts";
+import { hasBegun, send, startThread, usedCpuMs, type Thread } from "./threads.ts";
 import type { FromWorker } from "./worker.ts";
 
 /** How long an interrupted thread may take to answer before it is thrown away. */
@@ -477,11 +477,6 @@ class ThreadEngine implements Engine {
       job.requests?.close(message.handle);
       return;
     }
-    if (message.type === "unknown") {
-      const failure = new Failure("runner-lost", "The thread did not know the guest's module");
-      this.#discard(place, "failed", failure);
-      return;
-    }
     this.#free(place);
     if (message.type === "parked") {
       const { until } = message;
@@ -528,30 +523,30 @@ class ThreadEngine implements Engine {
   #interrupt(place: Place, job: Job, failure: Failure): void {
     const { thread } = place;
     const drop = (): void => send(thread, { type: "drop", id: job.id });
+    let order: Interruption | undefined;
     /** Whether an order is on its way: it may hit anything yet. */
-    let ordered = true;
-    const order = interrupt(thread.name, () => {
-      ordered = false;
-      drop();
-    });
-    if (!order) {
-      this.#discard(place, "stopped", failure);
-      return;
-    }
-    // When the guest ended at this very moment, the order hits the next thing that the thread executes: one of these. When it
-    // had not begun, the order may have hit what came before it, and the guest begins after that.
-    const again = setInterval(() => {
-      if (!ordered) {
+    let ordered = false;
+    let next: NodeJS.Timeout | undefined;
+    // When the guest ended at this very moment, the order hits the next thing that the thread executes: one of the messages that say
+    // that it is to be dropped. So it is given again until one of them is answered.
+    const give = (): void => {
+      if (!ordered && hasBegun(thread, job.id)) {
         ordered = true;
-        order.again();
+        order?.again();
+        order ??= interrupt(thread.name, () => {
+          ordered = false;
+          drop();
+        });
+        if (!order) return this.#discard(place, "stopped", failure);
       }
       drop();
-    }, 20);
+      next = setTimeout(give, order ? 20 : 1);
+    };
     const tooLate = setTimeout(() => this.#discard(place, "stopped", failure), interruptMs);
     const close = (): void => {
-      clearInterval(again);
+      clearTimeout(next);
       clearTimeout(tooLate);
-      order[Symbol.dispose]();
+      order?.[Symbol.dispose]();
       place.stopping = undefined;
     };
     place.stopping = {
@@ -560,8 +555,7 @@ class ThreadEngine implements Engine {
         if (ordered) return;
         close();
         job.cpuMs = cpuMs;
-        // What was ended may have been a message of ours that was just taken in: the module, or that somebody parked is to be dropped.
-        place.known.delete(job.compiled.key);
+        // What was ended may have been a message of ours that was just taken in: that somebody parked is to be dropped.
         for (const id of place.dropped) send(thread, { type: "drop", id });
         this.#free(place);
         this.#cleanUp(job);
@@ -569,7 +563,7 @@ class ThreadEngine implements Engine {
         this.#schedule();
       },
     };
-    drop();
+    give();
   }
 
   /** Throws a thread away. The failure is of the guest that runs; guests that are parked are lost with it. */

@@ -15,6 +15,8 @@ export interface Thread {
   readonly stackBytes: number;
   /** See `WorkerData`. */
   readonly cpuBase: Float64Array;
+  /** See `WorkerData`. */
+  readonly current: Int32Array;
 }
 
 export function startThread(stagingFolder: string, stackBytes: number): Thread {
@@ -26,7 +28,8 @@ export function startThread(stagingFolder: string, stackBytes: number): Thread {
   const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
   const name = `guests-${randomUUID()}`;
   const cpuBase = new Float64Array(new SharedArrayBuffer(8));
-  const data: WorkerData = { stagingFolder, cpuBase };
+  const current = new Int32Array(new SharedArrayBuffer(4));
+  const data: WorkerData = { stagingFolder, cpuBase, current };
   const worker = new Worker(file, {
     name,
     workerData: data,
@@ -40,7 +43,7 @@ export function startThread(stagingFolder: string, stackBytes: number): Thread {
     },
   });
   worker.unref();
-  return { worker, name, stackBytes, cpuBase };
+  return { worker, name, stackBytes, cpuBase, current };
 }
 
 export function send(thread: Thread, message: ToWorker): void {
@@ -51,4 +54,12 @@ export function send(thread: Thread, message: ToWorker): void {
 export async function usedCpuMs({ worker, cpuBase }: Thread): Promise<number> {
   const { user, system } = await worker.cpuUsage();
   return (user + system) / 1000 - (cpuBase[0] ?? 0);
+}
+
+/**
+ * Whether a guest has begun, or gone on, and nobody else since. Until then the thread may still be putting another guest aside, one that has
+ * said already that it waits.
+ */
+export function hasBegun({ current }: Thread, id: number): boolean {
+  return Atomics.load(current, 0) === (id | 0);
 }

@@ -44,8 +44,6 @@ export type FromWorker =
       readonly heldBytes: number;
       readonly cpuMs: number;
     }
-  /** The guest's module is not here. */
-  | { readonly type: "unknown"; readonly id: number }
   /** The guest wants no more of a response. */
   | { readonly type: "close"; readonly id: number; readonly handle: number }
   /** It is forgotten; what it had used until then, when it was running. */
@@ -61,6 +59,8 @@ export interface WorkerData {
   readonly stagingFolder: string;
   /** One number: CPU time of the thread, in milliseconds, less what the guest that has the thread has used of it. */
   readonly cpuBase: Float64Array;
+  /** One number: the lower 32 bits of the id of the guest that has the thread, or that had it last. */
+  readonly current: Int32Array;
 }
 
 interface Kept {
@@ -83,10 +83,11 @@ if (port) {
   >();
   const guests = new Map<number, Kept>();
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the pool gave it
-  const { stagingFolder, cpuBase } = workerData as WorkerData;
+  const { stagingFolder, cpuBase, current } = workerData as WorkerData;
   const send = (message: FromWorker): void => port.postMessage(message);
-  /** A guest has the thread from now on. */
-  const begin = (usedMs: number): void => {
+  /** A guest has the thread from now on, and nothing of another one is left to be done. */
+  const begin = (id: number, usedMs: number): void => {
+    Atomics.store(current, 0, id);
     cpuBase[0] = threadMs() - usedMs;
   };
   const cpuMs = (): number => threadMs() - (cpuBase[0] ?? 0);
@@ -122,12 +123,8 @@ if (port) {
 
   const run = (id: number, key: string, request: GuestRequest): void => {
     const known = modules.get(key);
-    if (!known) {
-      // The guest was stopped while its module was taken in: what V8 ended then was ours.
-      send({ type: "unknown", id });
-      return;
-    }
-    begin(0);
+    if (!known) throw new Error(`the thread was not sent the module ${key}`);
+    begin(id, 0);
     const guest = new Guest(known.module, request, {
       stagingFolder,
       staging: `guest-${id}`,
@@ -165,7 +162,7 @@ if (port) {
   const wake = (id: number, answer: HttpAnswer | undefined): void => {
     const kept = guests.get(id);
     if (!kept) return;
-    begin(kept.cpuMs);
+    begin(id, kept.cpuMs);
     kept.wake?.(answer);
   };
 
