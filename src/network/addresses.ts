@@ -11,38 +11,36 @@ const mapped = 0xffffn << 32n;
 const width = 128;
 
 /** Ranges that are not for everybody, with what they are (IANA's registries of special-purpose addresses, and clouds' own). */
-const special: readonly (readonly [Range, string])[] = (
-  [
-    ["0.0.0.0/8", "of this host"],
-    ["10.0.0.0/8", "private"],
-    ["100.64.0.0/10", "shared by a carrier"],
-    ["127.0.0.0/8", "loopback"],
-    ["169.254.0.0/16", "link-local"],
-    ["172.16.0.0/12", "private"],
-    ["192.0.0.0/24", "reserved"],
-    ["192.0.2.0/24", "for documentation"],
-    ["192.88.99.0/24", "of a relay"],
-    ["192.168.0.0/16", "private"],
-    ["198.18.0.0/15", "for benchmarks"],
-    ["198.51.100.0/24", "for documentation"],
-    ["203.0.113.0/24", "for documentation"],
-    ["224.0.0.0/4", "multicast"],
-    ["240.0.0.0/4", "reserved"],
-    ["2001::/23", "of a protocol"],
-    ["2001:db8::/32", "for documentation"],
-    ["2002::/16", "of a relay"],
-    ["3fff::/20", "for documentation"],
-    ["fc00::/7", "private"],
-    ["fe80::/10", "link-local"],
-    ["fec0::/10", "private"],
-    ["ff00::/8", "multicast"],
-    ["::1/128", "loopback"],
-    ["::/128", "of this host"],
-  ] as const
-).map(([text, what]) => [parseRange(text), what]);
+const special = [
+  ["0.0.0.0/8", "of this host"],
+  ["10.0.0.0/8", "private"],
+  ["100.64.0.0/10", "shared by a carrier"],
+  ["127.0.0.0/8", "loopback"],
+  ["169.254.0.0/16", "link-local"],
+  ["172.16.0.0/12", "private"],
+  ["192.0.0.0/24", "reserved"],
+  ["192.0.2.0/24", "for documentation"],
+  ["192.88.99.0/24", "of a relay"],
+  ["192.168.0.0/16", "private"],
+  ["198.18.0.0/15", "for benchmarks"],
+  ["198.51.100.0/24", "for documentation"],
+  ["203.0.113.0/24", "for documentation"],
+  ["224.0.0.0/4", "multicast"],
+  ["240.0.0.0/4", "reserved"],
+  ["2001::/23", "of a protocol"],
+  ["2001:db8::/32", "for documentation"],
+  ["2002::/16", "of a relay"],
+  ["3fff::/20", "for documentation"],
+  ["fc00::/7", "private"],
+  ["fe80::/10", "link-local"],
+  ["fec0::/10", "private"],
+  ["ff00::/8", "multicast"],
+  ["::1/128", "loopback"],
+  ["::/128", "of this host"],
+] as const;
 
 /** Where clouds tell a machine its keys. A wider range does not open them. */
-const metadata: readonly Range[] = [
+const metadata = [
   "169.254.169.254/32",
   "169.254.170.2/32",
   "169.254.170.23/32",
@@ -52,12 +50,21 @@ const metadata: readonly Range[] = [
   "fd00:ec2::254/128",
   "fd00:ec2::23/128",
   "fd20:ce::254/128",
-].map(parseRange);
+];
 
-const version4 = parseRange("0.0.0.0/0");
-const global6 = parseRange("2000::/3");
-/** A translator's (RFC 6052): the last 32 bits are an address of version 4, and that is where it leads. */
-const translated = parseRange("64:ff9b::/96");
+/** The ranges, parsed when the first address is looked at: each start of the command line would pay 5 ms for them. */
+let parsed: ReturnType<typeof parseKnown> | undefined;
+
+function parseKnown() {
+  return {
+    special: special.map(([text, what]) => [parseRange(text), what] as const),
+    metadata: metadata.map(parseRange),
+    version4: parseRange("0.0.0.0/0"),
+    global6: parseRange("2000::/3"),
+    /** A translator's (RFC 6052): the last 32 bits are an address of version 4, and that is where it leads. */
+    translated: parseRange("64:ff9b::/96"),
+  };
+}
 
 /** Reads `10.0.0.0/8`, `127.0.0.1`, `fd00::/8`. Throws `invalid-argument`. */
 export function parseRanges(texts: readonly string[]): readonly Range[] {
@@ -68,13 +75,15 @@ export function parseRanges(texts: readonly string[]): readonly Range[] {
 export function refusedAddress(text: string, allowed: readonly Range[]): string | undefined {
   const given = parseAddress(text);
   if (given === undefined) return "no address";
+  parsed ??= parseKnown();
+  const { version4, global6, translated } = parsed;
   const inside = within(given, translated) ? mapped | (given & 0xffff_ffffn) : given;
-  const secret = metadata.some((range) => within(inside, range));
+  const secret = parsed.metadata.some((range) => within(inside, range));
   if (allowed.some((range) => within(inside, range) && (!secret || range.bits === width))) {
     return undefined;
   }
   if (secret) return "a metadata service's";
-  const [, what] = special.find(([range]) => within(inside, range)) ?? [];
+  const [, what] = parsed.special.find(([range]) => within(inside, range)) ?? [];
   if (what !== undefined) return what;
   if (!within(inside, version4) && !within(inside, global6)) return "not public";
   // An automatic tunnel (RFC 5214) leads to the address of version 4 at its end.
