@@ -322,6 +322,18 @@ describe("atalanta exec", () => {
     assert.match(late.stderr, /limit-time/);
   });
 
+  test("a limit that is given twice, or that says nothing here, is an error", () => {
+    for (const [options, word] of [
+      [["--memory", "1Mi", "--limit", "memory=2Mi"], "--memory and --limit memory"],
+      [["--time", "1s", "--limit", "time=2s"], "--time and --limit time"],
+      [["--limit", "logLines=5"], "logLines says nothing"],
+    ] as const) {
+      const { status, stderr } = atalanta("exec", ...options, probe, "env");
+      assert.equal(status, 2, stderr);
+      assert.ok(stderr.includes(word), stderr);
+    }
+  });
+
   test("a folder or stdin file that is not there is an error with a code", () => {
     for (const option of ["--dir=/nowhere:/in:ro", "--stdin=/nowhere"]) {
       const { status, stderr } = atalanta("exec", option, probe, "env");

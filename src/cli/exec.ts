@@ -115,8 +115,27 @@ export function addExec(program: Command): void {
 function limitsOfCommand({ limit, time, memory }: Options): Limits {
   if (time !== undefined) checkLimit("--time", "time", time);
   if (memory !== undefined) checkLimit("--memory", "memory", memory);
+  const named = askedLimits(limit);
+  for (const [key, option] of [
+    ["time", time],
+    ["memory", memory],
+  ] as const) {
+    if (option === undefined || named[key] === undefined) continue;
+    throw new Failure("invalid-argument", `--${key} and --limit ${key} were both given`, {
+      hint: "Give one of them.",
+    });
+  }
+  if (named.logLines !== undefined) {
+    throw new Failure(
+      "invalid-argument",
+      "--limit logLines says nothing to exec: it keeps no log",
+      {
+        hint: "All that the guest writes is printed, up to limits.output.",
+      },
+    );
+  }
   const asked = {
-    ...askedLimits(limit),
+    ...named,
     ...(time === undefined ? {} : { time }),
     ...(memory === undefined ? {} : { memory }),
   };
