@@ -250,6 +250,26 @@ const table: Readonly<Record<Code, Row>> = {
     status: 502,
     summary: "A host could not be found, reached or understood",
   },
+  "image-not-found": {
+    retryable: false,
+    status: 404,
+    summary: "A registry has no such repository, tag, manifest or blob",
+  },
+  "image-invalid": {
+    retryable: false,
+    status: 422,
+    summary: "What a registry sent is no image, or not what its digest says",
+  },
+  "registry-refused": {
+    retryable: false,
+    status: 403,
+    summary: "A registry does not let us in, or is not one that we trust",
+  },
+  "registry-unavailable": {
+    retryable: true,
+    status: 502,
+    summary: "A registry cannot be reached, is busy or broke off",
+  },
   "secret-missing": {
     retryable: false,
     status: 422,
@@ -340,6 +360,10 @@ export type Code =
   | "network-busy"
   | "network-timeout"
   | "network-failed"
+  | "image-not-found"
+  | "image-invalid"
+  | "registry-refused"
+  | "registry-unavailable"
   | "secret-missing"
   | "secret-invalid"
   | "storage"

@@ -7,6 +7,18 @@ import type { Secret, SecretReference } from "./secrets.ts";
 export { createGate } from "./gate.ts";
 export { parseRules, type AllowedHost, type AskedHost } from "./rules.ts";
 export type { Secret, SecretReference } from "./secrets.ts";
+/** For clients of ours that go where a document names: which addresses they may connect to. */
+export {
+  addressRules,
+  loopbackAddresses,
+  privateAddresses,
+  type AddressRuleOptions,
+  type AddressRules,
+} from "./connecting.ts";
+export { isLoopback, proxiesFrom, type ProxyFor } from "./proxies.ts";
+export { connectionProblem, type ConnectionProblem } from "./problems.ts";
+export { orAborted } from "./waiting.ts";
+export type { Resolve } from "./names.ts";
 
 export interface GateOptions {
   /** The operator's side. */

@@ -1,0 +1,294 @@
+import { Agent as PlainAgent, request as plainRequest, type IncomingMessage } from "node:http";
+import { Agent as SecureAgent, request as secureRequest } from "node:https";
+import { isIP } from "node:net";
+import { pipeline, Readable } from "node:stream";
+import { Failure } from "../errors/mod.ts";
+import { connectionProblem, type AddressRules, type ProxyFor } from "../network/mod.ts";
+import { Trouble } from "./failures.ts";
+
+/** How a host is met: which addresses it may have, and whose certificates it may show. */
+export interface Manner {
+  /** Tells manners apart; connections of one are not used for another. */
+  readonly key: string;
+  readonly rules: AddressRules;
+  /** Certificates (PEM) of authorities to trust instead of Node's own. */
+  readonly authorities?: readonly string[];
+  /** Takes any certificate. */
+  readonly anyCertificate?: boolean;
+}
+
+/** One request, one connection, one answer. */
+export interface Call {
+  readonly method: string;
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly manner: Manner;
+  /** Pieces of the body; `Content-Length` stands among the headers. */
+  readonly body?: AsyncIterable<Uint8Array>;
+  readonly signal: AbortSignal;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingMessage["headers"];
+  /** Of a header that may be there several times. */
+  readonly all: (name: string) => readonly string[];
+  /** Where the answer came from. */
+  readonly url: URL;
+  readonly message: IncomingMessage;
+}
+
+export interface TimeoutOptions {
+  /** To connect, with TLS; default 10 s. */
+  readonly connectMs?: number;
+  /** From the end of a request to the headers of its answer; default 30 s. */
+  readonly headersMs?: number;
+  /** In which some of a body must come or go; default 30 s. */
+  readonly idleMs?: number;
+}
+
+export const defaultTimeouts: Required<TimeoutOptions> = {
+  connectMs: 10_000,
+  headersMs: 30_000,
+  idleMs: 30_000,
+};
+
+/** Headers of every request. */
+export const common: Readonly<Record<string, string>> = {
+  "user-agent": "atalanta",
+  // Bytes as they are stored: their digest is what counts.
+  "accept-encoding": "identity",
+};
+
+/** What must come in `idleMs`, or the other side holds us with a drop now and then. */
+const leastBytes = 1024;
+const headerBytes = 64 * 1024;
+const keptMs = 30_000;
+const keptConnections = 8;
+
+/** Makes requests by node:http; keeps connections for the next one. */
+export class Transport implements Disposable {
+  readonly #agents = new Map<string, PlainAgent | SecureAgent>();
+  readonly #proxyFor: ProxyFor;
+  readonly timeouts: Required<TimeoutOptions>;
+
+  constructor(proxyFor: ProxyFor, timeouts: Required<TimeoutOptions>) {
+    this.#proxyFor = proxyFor;
+    this.timeouts = timeouts;
+  }
+
+  /**
+   * Sends a request and waits for the headers of the answer, whose body somebody must read or drop. Fails with `registry-unavailable` where another
+   * try may help, `registry-refused` or `network-denied` where it does not, or the signal's reason.
+   */
+  async call(call: Call): Promise<Answer> {
+    const { url, manner, signal } = call;
+    signal.throwIfAborted();
+    const host = url.hostname.replace(/^\[|\]$/g, "");
+    const refusal = manner.rules.refusal(host);
+    if (refusal !== undefined) throw refused(url, `its address is ${refusal}`);
+    for (;;) {
+      const answer = await this.#try(call, host);
+      if (answer) return answer;
+    }
+  }
+
+  /** Undefined when a connection that was kept turned out to be closed at the other end (RFC 9112, 9.3.1). */
+  #try(
+    { method, url, headers, manner, body, signal }: Call,
+    host: string,
+  ): Promise<Answer | undefined> {
+    const secure = url.protocol === "https:";
+    const { connectMs, headersMs } = this.timeouts;
+    return new Promise((resolve, reject) => {
+      const options = {
+        hostname: host,
+        port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
+        method,
+        path: `${url.pathname}${url.search}`,
+        headers,
+        maxHeaderSize: headerBytes,
+        insecureHTTPParser: false,
+      };
+      const agent = this.#agent(url, manner);
+      const request =
+        agent instanceof SecureAgent
+          ? secureRequest({ ...options, agent, servername: isIP(host) === 0 ? host : "" })
+          : plainRequest({ ...options, agent });
+      let timer: NodeJS.Timeout | undefined;
+      const within = (ms: number, what: string): void => {
+        clearTimeout(timer);
+        timer = setTimeout(() => request.destroy(timedOut(url, what, ms)), ms);
+      };
+      const stop = (): void => void request.destroy(asError(signal.reason));
+      const settle = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", stop);
+      };
+      const fail = (cause: unknown): void => {
+        settle();
+        request.destroy();
+        const cut = cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
+        if (signal.aborted) reject(asError(signal.reason));
+        else if (cut && request.reusedSocket && body === undefined) resolve(undefined);
+        else reject(toTrouble(cause, url));
+      };
+      within(connectMs, "to connect");
+      signal.addEventListener("abort", stop, { once: true });
+      request.on("socket", (socket) => {
+        const ready = (): void => clearTimeout(timer);
+        if (socket.connecting) socket.once(secure ? "secureConnect" : "connect", ready);
+        else ready();
+      });
+      request.on("finish", () => within(headersMs, "to answer"));
+      request.on("error", fail);
+      request.on("close", () => fail(new Error("the connection was closed")));
+      request.on("upgrade", (_response, socket) => {
+        socket.destroy();
+        fail(new Error("it changed the protocol"));
+      });
+      request.on("response", (message) => {
+        settle();
+        // What goes wrong from here on, the reader of the body meets.
+        request.off("error", fail);
+        request.on("error", () => undefined);
+        resolve({
+          status: message.statusCode ?? 0,
+          headers: message.headers,
+          all: (name) => message.headersDistinct[name] ?? [],
+          url,
+          message,
+        });
+      });
+      if (body === undefined) {
+        request.end();
+        return;
+      }
+      const { idleMs } = this.timeouts;
+      async function* watched(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+        for await (const piece of pieces) {
+          within(idleMs, "to take the next piece");
+          yield piece;
+        }
+      }
+      pipeline(Readable.from(watched(body)), request, (thrown) => {
+        if (thrown) fail(thrown);
+      });
+    });
+  }
+
+  /** The body of an answer, piece by piece. A body that stops coming is cut off. */
+  async *pieces({ message, url }: Answer, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const { idleMs } = this.timeouts;
+    let stalled: Trouble | undefined;
+    let since = 0;
+    const look = setInterval(() => {
+      if (since < leastBytes && !message.readableEnded) {
+        stalled = timedOut(url, "for the next piece", idleMs);
+        message.destroy(stalled);
+      }
+      since = 0;
+    }, idleMs);
+    const stop = (): void => void message.destroy(asError(signal.reason));
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      signal.throwIfAborted();
+      for await (const piece of message as AsyncIterable<Uint8Array>) {
+        since += piece.length;
+        yield piece;
+      }
+    } catch (thrown) {
+      signal.throwIfAborted();
+      throw stalled ?? toTrouble(thrown, url);
+    } finally {
+      clearInterval(look);
+      signal.removeEventListener("abort", stop);
+      message.destroy();
+    }
+  }
+
+  /** The beginning of a small body; what is larger is dropped together with its connection. */
+  async beginning(answer: Answer, mostBytes: number, signal: AbortSignal): Promise<Buffer> {
+    const parts: Uint8Array[] = [];
+    let size = 0;
+    try {
+      for await (const piece of this.pieces(answer, signal)) {
+        parts.push(piece);
+        size += piece.length;
+        if (size > mostBytes) break;
+      }
+    } catch (thrown) {
+      signal.throwIfAborted();
+      // Its status is known; that the explanation broke off changes nothing.
+      if (!(thrown instanceof Trouble)) throw thrown;
+    }
+    return Buffer.concat(parts).subarray(0, mostBytes);
+  }
+
+  #agent(url: URL, { key, rules, authorities, anyCertificate }: Manner): PlainAgent | SecureAgent {
+    const proxy = this.#proxyFor(url);
+    const name = `${url.protocol} ${proxy ?? ""} ${key}`;
+    const known = this.#agents.get(name);
+    if (known) return known;
+    const options = {
+      keepAlive: true,
+      timeout: keptMs,
+      maxFreeSockets: keptConnections,
+      ...(proxy === undefined ? {} : { proxyEnv: { http_proxy: proxy, https_proxy: proxy } }),
+    };
+    const agent =
+      url.protocol === "https:"
+        ? new SecureAgent({
+            ...options,
+            lookup: rules.lookup,
+            minVersion: "TLSv1.2",
+            rejectUnauthorized: anyCertificate !== true,
+            ...(authorities ? { ca: [...authorities] } : {}),
+          })
+        : new PlainAgent({ ...options, lookup: rules.lookup });
+    this.#agents.set(name, agent);
+    return agent;
+  }
+
+  [Symbol.dispose](): void {
+    for (const agent of this.#agents.values()) agent.destroy();
+    this.#agents.clear();
+  }
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
+}
+
+function timedOut({ host }: URL, what: string, ms: number): Trouble {
+  const wait = ms >= 1000 ? `${ms / 1000} s` : `${ms} ms`;
+  return new Trouble("registry-unavailable", `${host} took longer than ${wait} ${what}`, {
+    againMs: 0,
+  });
+}
+
+function refused({ host }: URL, why: string): Failure {
+  return new Failure("network-denied", `${host} may not be connected to: ${why}`, {
+    hint: "If it is to be trusted, name it under registries: of the file for --config, or its address with --allow-address.",
+  });
+}
+
+function toTrouble(thrown: unknown, url: URL): Failure {
+  if (thrown instanceof Trouble) return thrown;
+  if (thrown instanceof Failure) return refused(url, thrown.message);
+  const { reason, tls, untrusted } = connectionProblem(thrown);
+  const message = `${url.host}: ${reason}`;
+  if (tls) {
+    return new Trouble("registry-refused", message, {
+      cause: thrown,
+      hint: untrusted
+        ? `If it has an authority of its own, write caFile: FILE under registries: "${url.host}": of the file for --config.`
+        : `If it speaks plain HTTP, write plainHttp: true under registries: "${url.host}": of the file for --config.`,
+    });
+  }
+  const gone = thrown instanceof Error && "code" in thrown && thrown.code === "ENOTFOUND";
+  return new Trouble("registry-unavailable", message, {
+    cause: thrown,
+    ...(gone ? { hint: "Is its name written right?" } : { againMs: 0 }),
+  });
+}
