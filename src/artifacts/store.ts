@@ -15,16 +15,21 @@ import {
   utimes,
 } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import {
+  defaultArchiveLimits,
+  isTarball,
+  safeTarget,
+  unpack,
+  type ArchiveLimits,
+} from "../archives/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import type { Collected, HostBytes, Mount, TreeEntry } from "../wasi/mod.ts";
 import { Blobs, compare, damaged, isCode, readSlice, writeAll, type Durability } from "./blobs.ts";
 import { checkPack, consistent, keepTree } from "./folder.ts";
 import { packedBytes, readIndex, type IndexEntry } from "./index-file.ts";
-import { safeTarget } from "./links.ts";
 import type { ArtifactStore, FoundArtifact, StoredArtifact } from "./mod.ts";
 import { Names, segments } from "./names.ts";
 import { removeLeftovers, sweep } from "./prune.ts";
-import { defaultArchiveLimits, isTarball, unpack, type ArchiveLimits } from "./unpack.ts";
 
 const hourMs = 60 * 60_000;
 const leftoverMs = 24 * hourMs;

@@ -1,14 +1,10 @@
-import { createReadStream } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { createGunzip } from "node:zlib";
 import { Failure } from "../errors/mod.ts";
-import type { Collected, HostBytes, TreeEntry } from "../wasi/mod.ts";
-import { blockBytes, writeAll } from "./blobs.ts";
-import { packedBytes } from "./index-file.ts";
+import type { HostBytes, TreeEntry } from "../wasi/mod.ts";
+import { broken, shown } from "./broken.ts";
 import { safeTarget } from "./links.ts";
-import { broken, isTarHeader, readTar, type ArchiveEntry } from "./tar.ts";
-import { readZip } from "./zip.ts";
+import type { ArchiveEntry } from "./tar.ts";
 
 /** What one archive may hold. */
 export interface ArchiveLimits {
@@ -33,76 +29,25 @@ const depth = 256;
 const nameBytes = 4096;
 const allNameBytes = 64 * 1024 * 1024;
 
-export interface UnpackOptions {
-  readonly path: string;
-  readonly kind: "tar" | "zip";
+/** Files up to here lie in one file of the host together. */
+const smallBytes = 64 * 1024;
+
+export interface ArchiveTreeOptions {
   /** Folder of ours, empty, for what comes out; the caller removes it. */
   readonly scratch: string;
   readonly limits: ArchiveLimits;
+  /** What has been packed, in bytes: see `ArchiveLimits.ratio`. */
+  readonly packedBytes: number;
   readonly signal?: AbortSignal;
-}
-
-/**
- * Unpacks an archive from outside into files under names of ours; its own names are only data. What leads outside, is no
- * file, folder or link, or is more than the ceilings allow is refused. As with Argo an archive of one thing is that thing.
- */
-export async function unpack(
-  options: UnpackOptions,
-): Promise<Exclude<Collected, { readonly kind: "missing" }>> {
-  const source = await open(options.path);
-  const { size } = await source.stat();
-  await source.close();
-  await using out = new Unpacked(options, size);
-  const entries =
-    options.kind === "zip" ? readZip(options.path) : readTar(gunzipped(options.path, true));
-  for await (const entry of entries) {
-    if (options.signal?.aborted)
-      throw new Failure("aborted", "Stopped while an archive was unpacked");
-    await out.add(entry);
-  }
-  return alone(out.tree());
-}
-
-/** Whether the file is a gzip'd tarball: what Argo asks of an artifact that says nothing about itself. */
-export async function isTarball(path: string): Promise<boolean> {
-  const first = Buffer.alloc(512);
-  let used = 0;
-  try {
-    for await (const chunk of gunzipped(path, false)) {
-      used += Buffer.from(chunk).copy(first, used);
-      if (used === first.length) return isTarHeader(first);
-    }
-  } catch (thrown) {
-    if (thrown instanceof Failure && thrown.code === "archive-invalid") return false;
-    throw thrown;
-  }
-  return false;
-}
-
-async function* gunzipped(path: string, whole: boolean): AsyncGenerator<Uint8Array> {
-  const source = createReadStream(path, { highWaterMark: whole ? blockBytes / 4 : 4096 });
-  const gunzip = createGunzip({ chunkSize: whole ? blockBytes / 4 : 4096 });
-  source.on("error", (cause) => gunzip.destroy(cause));
-  source.pipe(gunzip);
-  try {
-    for await (const chunk of gunzip) yield chunk;
-  } catch (thrown) {
-    const zlib =
-      thrown instanceof Error && "code" in thrown && String(thrown.code).startsWith("Z_");
-    throw zlib ? broken(`it is no gzip stream, or damaged (${thrown.message})`) : thrown;
-  } finally {
-    source.destroy();
-    gunzip.destroy();
-  }
 }
 
 type Node =
   | Extract<TreeEntry, { readonly kind: "file" | "symlink" }>
   | { readonly kind: "directory"; readonly path: string; readonly mode: number };
 
-/** The tree as it grows, with its ceilings. Large files lie in files of their own, small ones behind each other in one. */
-class Unpacked implements AsyncDisposable {
-  readonly #options: UnpackOptions;
+/** What comes out of archives as a tree that grows, with its ceilings. Large files lie in files of their own, small ones behind each other in one. */
+export class ArchiveTree implements AsyncDisposable {
+  readonly #options: ArchiveTreeOptions;
   readonly #allowedBytes: number;
   readonly #nodes = new Map<string, Node>();
   #entries = 0;
@@ -112,10 +57,10 @@ class Unpacked implements AsyncDisposable {
   #small: FileHandle | undefined;
   #smallUsed = 0;
 
-  constructor(options: UnpackOptions, packedSize: number) {
+  constructor(options: ArchiveTreeOptions) {
     this.#options = options;
     const { totalBytes, ratio } = options.limits;
-    this.#allowedBytes = Math.min(totalBytes, Math.max(ratioFrom, packedSize * ratio));
+    this.#allowedBytes = Math.min(totalBytes, Math.max(ratioFrom, options.packedBytes * ratio));
   }
 
   async add(entry: ArchiveEntry): Promise<void> {
@@ -185,13 +130,13 @@ class Unpacked implements AsyncDisposable {
   async #write(entry: ArchiveEntry): Promise<HostBytes> {
     if (this.#bytes + entry.size > this.#allowedBytes) throw this.#tooMuch();
     const blocks = entry.read();
-    if (entry.size <= packedBytes) return this.#writeSmall(blocks, entry.size);
+    if (entry.size <= smallBytes) return this.#writeSmall(blocks, entry.size);
     const path = join(this.#options.scratch, `file-${++this.#files}`);
     await using file = await open(path, "wx");
     let size = 0;
     for await (const block of blocks) {
       this.#addBytes(block.length);
-      await writeAll(file, block);
+      await file.writeFile(block);
       size += block.length;
       if (this.#options.signal?.aborted)
         throw new Failure("aborted", "Stopped while an archive was unpacked");
@@ -211,7 +156,7 @@ class Unpacked implements AsyncDisposable {
       parts.push(block);
     }
     const bytes = Buffer.concat(parts);
-    await writeAll(this.#small, bytes);
+    await this.#small.writeFile(bytes);
     const offset = this.#smallUsed;
     this.#smallUsed += bytes.length;
     return { kind: "slice", path, offset, size: bytes.length };
@@ -251,29 +196,4 @@ function inside(name: string): string {
 function checkLength(name: string): void {
   if (Buffer.byteLength(name) <= nameBytes) return;
   throw broken(`"${shown(name)}…" has more than ${nameBytes} bytes`);
-}
-
-function alone(entries: readonly TreeEntry[]): Exclude<Collected, { readonly kind: "missing" }> {
-  const top = entries.filter((entry) => !entry.path.includes("/"));
-  const [only] = top;
-  if (top.length !== 1 || !only) return { path: "", kind: "directory", entries };
-  if (only.kind === "file") return { ...only, path: "" };
-  if (only.kind === "symlink") throw broken("it holds nothing but a link");
-  const start = only.path.length + 1;
-  const below = entries.filter((entry) => entry !== only);
-  for (const entry of below) {
-    // What the link could reach beside the folder is gone with the folder's name.
-    if (entry.kind === "symlink" && !safeTarget(entry.path.slice(start), entry.target)) {
-      throw broken(`the link "${shown(entry.path)}" leads outside, to "${shown(entry.target)}"`);
-    }
-  }
-  return {
-    path: "",
-    kind: "directory",
-    entries: below.map((entry) => ({ ...entry, path: entry.path.slice(start) })),
-  };
-}
-
-function shown(name: string): string {
-  return name.slice(0, 200).replaceAll("\0", "\\0");
 }

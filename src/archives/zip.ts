@@ -1,7 +1,8 @@
 import type { Readable } from "node:stream";
 import { crc32 } from "node:zlib";
 import { openPromise, type Entry } from "yauzl";
-import { broken, type ArchiveEntry } from "./tar.ts";
+import { broken } from "./broken.ts";
+import type { ArchiveEntry } from "./tar.ts";
 
 // The package's types do not have its promises yet.
 declare module "yauzl" {

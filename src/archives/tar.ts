@@ -1,4 +1,4 @@
-import { Failure } from "../errors/mod.ts";
+import { broken } from "./broken.ts";
 
 /** What a tar archive holds; `read` gives the content of a file block by block and must be finished before the next entry. */
 export interface ArchiveEntry {
@@ -206,11 +206,4 @@ function records(body: Uint8Array): Map<string, string> {
     at += length;
   }
   return found;
-}
-
-/** Every complaint about an archive's bytes. */
-export function broken(why: string): Failure {
-  return new Failure("archive-invalid", `The archive cannot be unpacked: ${why}`, {
-    hint: "Check the file that was given, or set archive: {none: {}} to hand it over as it is.",
-  });
 }
