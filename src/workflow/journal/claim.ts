@@ -1,6 +1,6 @@
 import type { Lock, NodeOutputs, RunEvent } from "../plan/mod.ts";
 import type { Database } from "./database.ts";
-import type { LockFile } from "./lock-file.ts";
+import type { LockFile } from "../../locks/mod.ts";
 import { Line } from "./line.ts";
 import type { Claim, MemoryKey, Recorded, Requested, Summary } from "./mod.ts";
 import { integer, text, write } from "./records.ts";

@@ -163,13 +163,13 @@ function sqliteCode(thrown: unknown): number | undefined {
   return typeof thrown.errcode === "number" ? thrown.errcode & 0xff : undefined;
 }
 
-export function isBusy(thrown: unknown): boolean {
+function isBusy(thrown: unknown): boolean {
   const code = sqliteCode(thrown);
   return code === 5 || code === 6; // SQLITE_BUSY, SQLITE_LOCKED
 }
 
 /** The failure that an error of SQLite is; anything else stays what it is. */
-export function told(path: string, cause: unknown): unknown {
+function told(path: string, cause: unknown): unknown {
   const code = sqliteCode(cause);
   if (code === undefined) return cause;
   // SQLITE_CORRUPT, SQLITE_NOTADB

@@ -4,7 +4,7 @@ import { Failure } from "../../errors/mod.ts";
 import type { Begin, NodeOutputs, Phase, RunEvent } from "../plan/mod.ts";
 import { RunClaim } from "./claim.ts";
 import { Database, damaged, type Row } from "./database.ts";
-import { LockFile } from "./lock-file.ts";
+import { LockFile } from "../../locks/mod.ts";
 import type {
   Claim,
   Journal,

@@ -1,6 +1,9 @@
 import { existsSync, rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
-import { isBusy, told } from "./database.ts";
+import { Failure } from "../errors/mod.ts";
+
+/** Whoever only looks holds a lock for an instant; that must not count as a claim. */
+const lookMs = 200;
 
 /**
  * A lock that the operating system lets go of when its process dies. Node has no `flock`, but SQLite locks an empty database file with
@@ -19,18 +22,27 @@ export class LockFile implements Disposable {
     LockFile.#held.add(this);
   }
 
-  /** Nothing while another process, or another claim of this one, has it. */
+  /** For one alone. Nothing while another process, or another claim of this one, has it or shares it. */
   static take(path: string): LockFile | undefined {
-    // Whoever only looks holds it for an instant; that must not count as a claim.
-    const connection = connect(path, 200);
+    return LockFile.#open(path, "BEGIN EXCLUSIVE");
+  }
+
+  /** For many at once. Nothing while somebody has it alone. */
+  static share(path: string): LockFile | undefined {
+    return LockFile.#open(path, "BEGIN; SELECT count(*) FROM sqlite_schema");
+  }
+
+  static #open(path: string, sql: string): LockFile | undefined {
+    const connection = connect(path, lookMs);
     // In memory: no second file beside it.
-    if (locks(connection, "PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE", path)) {
+    if (locks(connection, `PRAGMA journal_mode = MEMORY; ${sql}`, path)) {
       return new LockFile(path, connection);
     }
     connection.close();
     return undefined;
   }
 
+  /** Whether somebody has it alone. */
   static isTaken(path: string): boolean {
     if (!existsSync(path)) return false;
     const connection = connect(path, 0);
@@ -54,7 +66,7 @@ function connect(path: string, timeout: number): DatabaseSync {
   try {
     return new DatabaseSync(path, { timeout });
   } catch (cause) {
-    throw told(path, cause);
+    throw cannotLock(path, cause);
   }
 }
 
@@ -65,6 +77,21 @@ function locks(connection: DatabaseSync, sql: string, path: string): boolean {
   } catch (cause) {
     if (isBusy(cause)) return false;
     connection.close();
-    throw told(path, cause);
+    throw cannotLock(path, cause);
   }
+}
+
+function isBusy(thrown: unknown): boolean {
+  // SQLITE_BUSY, SQLITE_LOCKED
+  return (
+    thrown instanceof Error && "errcode" in thrown && [5, 6].includes(Number(thrown.errcode) & 0xff)
+  );
+}
+
+function cannotLock(path: string, cause: unknown): Failure {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new Failure("storage", `Cannot lock "${path}": ${reason}`, {
+    cause,
+    hint: "Check that the disk has room and that the folder may be written.",
+  });
 }
