@@ -1,12 +1,22 @@
-import { proxiesFrom } from "../network/mod.ts";
 import { Failure } from "../errors/mod.ts";
+import { proxiesFrom } from "../network/mod.ts";
+import { askFor, shownReference, told, type Place } from "./asks.ts";
 import { anonymous, type Credentials } from "./credentials.ts";
 import { download, type BlobDescriptor } from "./download.ts";
-import { Endpoints, type Endpoint, type EndpointOptions } from "./endpoints.ts";
+import { Endpoints, type EndpointOptions } from "./endpoints.ts";
 import { Exchange } from "./exchange.ts";
 import { Trouble } from "./failures.ts";
-import { checkManifest, manifestBytes, manifestTypes, type Manifest } from "./manifest.ts";
-import { formatReference, isDigest, type Reference } from "./reference.ts";
+import {
+  digestOf,
+  fetchDigest,
+  fetchManifest,
+  type Descriptor,
+  type Manifest,
+} from "./manifest.ts";
+import { readPages } from "./pages.ts";
+import { pushBlob, pushManifest, sourceOf, type BlobToPush, type PushedBlob } from "./push.ts";
+import { isDigest, type Reference } from "./reference.ts";
+import { fetchReferrers } from "./referrers.ts";
 import { defaultRetries, type RetryOptions } from "./retries.ts";
 import { defaultTimeouts, Transport, type TimeoutOptions } from "./transport.ts";
 
@@ -23,7 +33,15 @@ interface Waiting {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** All registries, by the distribution specification. It keeps connections and tokens until it is disposed of. */
+interface Moving extends Waiting {
+  /** Gets all bytes so far; a number may be lower than the one before, when something is done again. */
+  readonly onProgress?: ((bytes: number) => void) | undefined;
+}
+
+/**
+ * All registries, by the distribution specification. What is fetched comes from a mirror where one has it; what is pushed goes to the registry itself. It keeps
+ * connections and tokens until it is disposed of.
+ */
 export interface Registry extends AsyncDisposable {
   /** The manifest or index of a reference, of at most 4 MiB, with its digest, which is checked when the reference has one. */
   manifest(reference: Reference, options?: Waiting): Promise<Manifest>;
@@ -31,14 +49,39 @@ export interface Registry extends AsyncDisposable {
   resolve(reference: Reference, options?: Waiting): Promise<string>;
   /**
    * Brings a blob into a new file: checked on the way, never more than `size` bytes, taken up again after a cut. Nothing is left of one that could not be had.
-   * `onProgress` gets all bytes so far; a number may be lower than the one before, when the beginning is fetched again.
    */
   blob(
     reference: Reference,
     blob: BlobDescriptor,
     to: { readonly path: string },
-    options?: Waiting & { readonly onProgress?: ((bytes: number) => void) | undefined },
+    options?: Moving,
   ): Promise<void>;
+  /**
+   * Brings a blob into a repository unless it is there: from another repository of the registry (`from`) where that can be done, or sent. A cut upload goes on where
+   * it was.
+   */
+  pushBlob(
+    reference: Reference,
+    blob: BlobToPush,
+    options?: Moving & { readonly from?: string | undefined },
+  ): Promise<PushedBlob>;
+  /**
+   * Puts a manifest under the reference's tag, or under its digest when the reference has none, and gives its digest. One with a `subject` is also listed as the
+   * specification says where the registry does not do that itself.
+   */
+  pushManifest(
+    reference: Reference,
+    manifest: { readonly mediaType: string; readonly bytes: Uint8Array },
+    options?: Waiting,
+  ): Promise<string>;
+  /** What refers to a digest: by the API, or by the tag that stands for it where a registry has none. */
+  referrers(
+    reference: Reference,
+    digest: string,
+    options?: Waiting & { readonly artifactType?: string | undefined },
+  ): Promise<readonly Descriptor[]>;
+  /** All tags of a repository. */
+  tags(reference: Reference, options?: Waiting): Promise<readonly string[]>;
 }
 
 /** A client for registries. It connects to nobody before it is asked to. */
@@ -61,28 +104,18 @@ class Client implements Registry {
     });
   }
 
-  async manifest(reference: Reference, { signal = never }: Waiting = {}): Promise<Manifest> {
-    return this.#fetch(reference, `the manifest of "${formatReference(reference)}"`, (endpoint) =>
-      this.#manifestAt(endpoint, reference, signal),
+  async manifest(reference: Reference, { signal }: Waiting = {}): Promise<Manifest> {
+    const what = `Cannot get the manifest of ${shownReference(reference)}`;
+    return this.#fetch({ reference, signal, what }, (place) =>
+      fetchManifest(this.#exchange, place, nameOf(reference)),
     );
   }
 
-  async resolve(reference: Reference, { signal = never }: Waiting = {}): Promise<string> {
+  async resolve(reference: Reference, { signal }: Waiting = {}): Promise<string> {
     if (reference.digest !== undefined) return reference.digest;
-    return this.#fetch(
-      reference,
-      `the digest of "${formatReference(reference)}"`,
-      async (endpoint) => {
-        const answer = await this.#exchange.retried(signal, () =>
-          this.#exchange.once({ ...manifestAsk(endpoint, reference, signal), method: "HEAD" }),
-        );
-        answer.message.resume();
-        const digest = answer.headers["docker-content-digest"];
-        // The specification does not oblige a registry to say it.
-        return typeof digest === "string" && isDigest(digest)
-          ? digest
-          : (await this.#manifestAt(endpoint, reference, signal)).digest;
-      },
+    const what = `Cannot get the digest of ${shownReference(reference)}`;
+    return this.#fetch({ reference, signal, what }, (place) =>
+      fetchDigest(this.#exchange, place, nameOf(reference)),
     );
   }
 
@@ -90,82 +123,99 @@ class Client implements Registry {
     reference: Reference,
     blob: BlobDescriptor,
     { path }: { readonly path: string },
-    options: Waiting & { readonly onProgress?: ((bytes: number) => void) | undefined } = {},
+    { signal, onProgress }: Moving = {},
   ): Promise<void> {
-    const { signal = never, onProgress } = options;
-    const what = `the blob ${blob.digest} of "${formatReference(reference)}"`;
-    if (!isDigest(blob.digest) || !Number.isSafeInteger(blob.size) || blob.size < 0) {
-      throw new Failure(
-        "image-invalid",
-        `Cannot get ${what}: its digest or size (${blob.size}) is none`,
-      );
-    }
-    await this.#fetch(reference, what, (endpoint) =>
-      download(
-        this.#exchange,
-        {
-          ...asked(endpoint, reference, "pull"),
-          method: "GET",
-          url: urlOf(endpoint, reference, `blobs/${blob.digest}`),
-          signal,
-        },
-        { blob, path, ...(onProgress ? { onProgress } : {}) },
-      ),
+    const what = `Cannot get the blob ${blob.digest} of ${shownReference(reference)}`;
+    if (!isDigest(blob.digest) || !Number.isSafeInteger(blob.size) || blob.size < 0)
+      throw new Failure("image-invalid", `${what}: its digest or its size (${blob.size}) is none`);
+    await this.#fetch({ reference, signal, what }, (place) =>
+      download(this.#exchange, askFor(place, "GET", `blobs/${blob.digest}`), {
+        blob,
+        path,
+        onProgress,
+      }),
     );
   }
 
-  async #manifestAt(
-    endpoint: Endpoint,
+  async pushBlob(
     reference: Reference,
-    signal: AbortSignal,
-  ): Promise<Manifest> {
-    return this.#exchange.retried(signal, async () => {
-      const answer = await this.#exchange.once(manifestAsk(endpoint, reference, signal));
-      const length = Number(answer.headers["content-length"] ?? 0);
-      const pieces: Uint8Array[] = [];
-      let size = 0;
-      const tooLarge = (bytes: string): Trouble =>
-        new Trouble(
-          "image-invalid",
-          `${endpoint.name} sends a manifest of ${bytes} bytes; ${manifestBytes} may be`,
-        );
-      if (length > manifestBytes) {
-        answer.message.destroy();
-        throw tooLarge(String(length));
-      }
-      for await (const piece of this.#exchange.transport.pieces(answer, signal)) {
-        size += piece.length;
-        if (size > manifestBytes) throw tooLarge(`more than ${manifestBytes}`);
-        pieces.push(piece);
-      }
-      return checkManifest(Buffer.concat(pieces), {
-        from: endpoint.name,
-        contentType: answer.headers["content-type"] ?? "",
-        wanted: reference.digest,
-      });
+    blob: BlobToPush,
+    options: Parameters<Registry["pushBlob"]>[2] = {},
+  ): Promise<PushedBlob> {
+    const { signal, from, onProgress } = options;
+    const source = sourceOf(blob);
+    return told(`Cannot push the blob ${source.digest} to ${shownReference(reference)}`, () =>
+      pushBlob(this.#exchange, this.#origin(reference, signal), source, { from, onProgress }),
+    );
+  }
+
+  async pushManifest(
+    reference: Reference,
+    manifest: { readonly mediaType: string; readonly bytes: Uint8Array },
+    { signal }: Waiting = {},
+  ): Promise<string> {
+    const digest = digestOf(manifest.bytes, reference.digest?.split(":")[0]);
+    const what = `Cannot push the manifest ${digest} to ${shownReference(reference)}`;
+    await told(what, async () => {
+      if (reference.digest !== undefined && reference.digest !== digest)
+        throw new Failure("invalid-argument", "the reference has another digest");
+      const place = this.#origin(reference, signal);
+      await pushManifest(this.#exchange, place, reference.tag ?? digest, manifest);
     });
+    return digest;
+  }
+
+  async referrers(
+    reference: Reference,
+    digest: string,
+    options: Parameters<Registry["referrers"]>[2] = {},
+  ): Promise<readonly Descriptor[]> {
+    const { signal, artifactType } = options;
+    const what = `Cannot get what refers to ${digest} in ${shownReference(reference)}`;
+    if (!isDigest(digest)) throw new Failure("invalid-argument", `${what}: it is no digest`);
+    return this.#fetch(
+      { reference, signal, what },
+      (place) => fetchReferrers(this.#exchange, place, digest, artifactType),
+      // A mirror need not have what was attached later.
+      (found) => found.length > 0,
+    );
+  }
+
+  async tags(reference: Reference, { signal }: Waiting = {}): Promise<readonly string[]> {
+    const { registry, repository } = reference;
+    return told(`Cannot list the tags of "${registry}/${repository}"`, async () => {
+      const ask = askFor(this.#origin(reference, signal), "GET", "tags/list");
+      const found = await readPages(this.#exchange, ask, ({ tags }) =>
+        // Without any, some registries say null.
+        Array.isArray(tags) ? tags.filter((tag) => typeof tag === "string") : [],
+      );
+      if (found) return found;
+      throw new Trouble("image-invalid", `${registry} sent no list of tags`);
+    });
+  }
+
+  #origin(reference: Reference, signal = never): Place {
+    const { repository } = reference;
+    return { endpoint: this.#endpoints.origin(reference), repository, signal };
   }
 
   /** Asks the mirrors and then the registry itself; what that one says is told. */
   async #fetch<Value>(
-    reference: Reference,
-    what: string,
-    work: (endpoint: Endpoint) => Promise<Value>,
+    asked: { reference: Reference; signal: AbortSignal | undefined; what: string },
+    work: (place: Place) => Promise<Value>,
+    enough: (found: Value) => boolean = () => true,
   ): Promise<Value> {
-    const endpoints = this.#endpoints.toFetch(reference);
-    for (const [index, endpoint] of endpoints.entries()) {
+    const { reference, signal, what } = asked;
+    const origin = this.#origin(reference, signal);
+    for (const endpoint of this.#endpoints.mirrors(reference)) {
       try {
-        return await work(endpoint);
+        const found = await work({ ...origin, endpoint });
+        if (enough(found)) return found;
       } catch (thrown) {
-        if (!(thrown instanceof Failure)) throw thrown;
-        if (index < endpoints.length - 1 && ofTheRegistry(thrown)) continue;
-        throw new Failure(thrown.code, `Cannot get ${what}: ${thrown.message}`, {
-          cause: thrown,
-          ...(thrown.hint === undefined ? {} : { hint: thrown.hint }),
-        });
+        if (!(thrown instanceof Failure) || !ofTheRegistry(thrown)) throw thrown;
       }
     }
-    throw new Error("a registry is its own last endpoint");
+    return told(what, () => work(origin));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -173,35 +223,11 @@ class Client implements Registry {
   }
 }
 
+function nameOf({ digest, tag = "latest" }: Reference): string {
+  return digest ?? tag;
+}
+
 /** Whether another host may give what this one did not. */
 function ofTheRegistry({ code }: Failure): boolean {
   return /^(?:image|registry|network)-/.test(code);
-}
-
-function asked(
-  endpoint: Endpoint,
-  { repository }: Reference,
-  actions: string,
-): { endpoint: Endpoint; repository: string; scopes: readonly string[] } {
-  const name = `${endpoint.prefix}${repository}`;
-  return { endpoint, repository, scopes: [`repository:${name}:${actions}`] };
-}
-
-function urlOf({ base, prefix }: Endpoint, { repository }: Reference, rest: string): URL {
-  return new URL(`v2/${prefix}${repository}/${rest}`, base);
-}
-
-function manifestAsk(
-  endpoint: Endpoint,
-  reference: Reference,
-  signal: AbortSignal,
-): Parameters<Exchange["once"]>[0] {
-  const named = reference.digest ?? reference.tag ?? "latest";
-  return {
-    ...asked(endpoint, reference, "pull"),
-    method: "GET",
-    url: urlOf(endpoint, reference, `manifests/${named}`),
-    headers: { accept: manifestTypes.join(", ") },
-    signal,
-  };
 }

@@ -25,10 +25,10 @@ export async function download(
   options: {
     readonly blob: BlobDescriptor;
     readonly path: string;
-    readonly onProgress?: (bytes: number) => void;
+    readonly onProgress: ((bytes: number) => void) | undefined;
   },
 ): Promise<void> {
-  const { blob, path, onProgress = () => undefined } = options;
+  const { blob, path, onProgress = (): undefined => undefined } = options;
   let file: FileHandle;
   try {
     file = await open(path, "wx");

@@ -54,10 +54,10 @@ export class Endpoints {
     this.#options = options;
   }
 
-  /** Where to fetch from, the best first; the registry itself is the last. */
-  toFetch(reference: Reference): readonly Endpoint[] {
-    const mirrors = this.#options.registries?.get(reference.registry)?.mirrors ?? [];
-    return [...mirrors.map((text) => this.#mirror(text)), this.origin(reference)];
+  /** Asked first when something is fetched, in this order. */
+  mirrors({ registry }: Reference): readonly Endpoint[] {
+    const mirrors = this.#options.registries?.get(registry)?.mirrors ?? [];
+    return mirrors.map((text) => this.#mirror(text));
   }
 
   /** The registry itself. */

@@ -73,6 +73,25 @@ export class Exchange implements Disposable {
     }
   }
 
+  /** The whole body of an answer. Throws `image-invalid` when it is larger than may be. */
+  async read(answer: Answer, mostBytes: number, { endpoint, signal }: Ask): Promise<Buffer> {
+    const tooLarge = (size: string): Trouble =>
+      new Trouble("image-invalid", `${endpoint.name} sends ${size} bytes; ${mostBytes} may be`);
+    const { "content-length": length } = answer.headers;
+    if (length !== undefined && Number(length) > mostBytes) {
+      answer.message.destroy();
+      throw tooLarge(length);
+    }
+    const pieces: Uint8Array[] = [];
+    let size = 0;
+    for await (const piece of this.transport.pieces(answer, signal)) {
+      size += piece.length;
+      if (size > mostBytes) throw tooLarge(`more than ${mostBytes}`);
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces);
+  }
+
   async #follow(ask: Ask, authorization: string | undefined): Promise<Answer> {
     const { endpoint, method, headers = {}, body, signal } = ask;
     let { url } = ask;

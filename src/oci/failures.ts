@@ -70,7 +70,7 @@ export function parseObject(text: string): Readonly<Record<string, unknown>> | u
   }
 }
 
-function asObject(value: unknown): Readonly<Record<string, unknown>> | undefined {
+export function asObject(value: unknown): Readonly<Record<string, unknown>> | undefined {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
   return Object.fromEntries(Object.entries(value));
 }

@@ -275,7 +275,8 @@ function refused({ host }: URL, why: string): Failure {
 
 function toTrouble(thrown: unknown, url: URL): Failure {
   if (thrown instanceof Trouble) return thrown;
-  if (thrown instanceof Failure) return refused(url, thrown.message);
+  if (thrown instanceof Failure)
+    return thrown.code === "network-denied" ? refused(url, thrown.message) : thrown;
   const { reason, tls, untrusted } = connectionProblem(thrown);
   const message = `${url.host}: ${reason}`;
   if (tls) {

@@ -1,34 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, existsSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, describe, test } from "node:test";
-import { Failure } from "../../src/errors/mod.ts";
-import { openRegistry, parseReference, type RegistryOptions } from "../../src/oci/mod.ts";
+import { existsSync, readFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import { openRegistry, parseReference } from "../../src/oci/mod.ts";
 import { StandInRegistry } from "../servers/registry.ts";
+import { failed, newPath, quick, someBytes } from "./setting.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "atalanta-oci-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
-let files = 0;
-const newPath = (): string => join(folder, String(files++));
-
-const quick: RegistryOptions = {
-  loopback: true,
-  retries: { firstMs: 1, attempts: 3 },
-  timeouts: { connectMs: 2000, headersMs: 2000, idleMs: 300 },
-};
-const bytes = Buffer.from(
-  Array.from({ length: 200_000 }, (_, index) => (index * 7 + (index >> 8)) & 255),
-);
-
-function failed(code: Failure["code"], message: RegExp): (thrown: unknown) => true {
-  return (thrown) => {
-    assert(thrown instanceof Failure, String(thrown));
-    assert.equal(thrown.code, code, thrown.message);
-    assert.match(thrown.message, message);
-    return true;
-  };
-}
+const bytes = someBytes(200_000);
 
 describe("A pull", () => {
   test("brings manifest and blob without a login", async () => {

@@ -76,6 +76,12 @@ export function digestOf(bytes: Uint8Array): string {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }
 
+interface Upload {
+  readonly repository: string;
+  pieces: Buffer[];
+  size: number;
+}
+
 /** A registry for tests, by the distribution specification, with the bad days of real ones. */
 export class StandInRegistry implements AsyncDisposable {
   readonly seen: Seen[] = [];
@@ -88,7 +94,7 @@ export class StandInRegistry implements AsyncDisposable {
     new Map();
   options: RegistryOptions;
   readonly #server: Server;
-  readonly #uploads = new Map<string, { readonly repository: string; bytes: Buffer }>();
+  readonly #uploads = new Map<string, Upload>();
   readonly #counts = new Map<string, number>();
 
   private constructor(options: RegistryOptions) {
@@ -316,7 +322,7 @@ export class StandInRegistry implements AsyncDisposable {
         return this.#stored(repository, bytes, reply);
       }
       const made = randomBytes(8).toString("hex");
-      this.#uploads.set(made, { repository, bytes: Buffer.alloc(0) });
+      this.#uploads.set(made, { repository, pieces: [], size: 0 });
       return this.#state(made, 202, reply);
     }
     const upload = this.#uploads.get(id);
@@ -327,23 +333,26 @@ export class StandInRegistry implements AsyncDisposable {
       return reply.send(204, {}, "");
     }
     const range = /^(\d+)-/.exec(request.headers["content-range"] ?? "");
-    if (range && Number(range[1]) !== upload.bytes.length) {
+    if (range && Number(range[1]) !== upload.size) {
       await drained(request);
       return this.#state(id, 416, reply);
     }
     for await (const piece of request as AsyncIterable<Buffer>) {
-      upload.bytes = Buffer.concat([upload.bytes, piece]);
-      if (reply.fault?.kind === "cut-upload" && upload.bytes.length >= reply.fault.afterBytes) {
-        upload.bytes = upload.bytes.subarray(0, reply.fault.afterBytes);
+      upload.pieces.push(piece);
+      upload.size += piece.length;
+      if (reply.fault?.kind === "cut-upload" && upload.size >= reply.fault.afterBytes) {
+        upload.size = reply.fault.afterBytes;
+        upload.pieces = [Buffer.concat(upload.pieces).subarray(0, upload.size)];
         request.socket.destroy();
         return;
       }
     }
     if (method === "PATCH") return this.#state(id, 202, reply);
     this.#uploads.delete(id);
-    const digest = url.searchParams.get("digest");
-    if (digest !== digestOf(upload.bytes)) return reply.fail(400, "DIGEST_INVALID");
-    return this.#stored(repository, upload.bytes, reply);
+    const bytes = Buffer.concat(upload.pieces);
+    if (url.searchParams.get("digest") !== digestOf(bytes))
+      return reply.fail(400, "DIGEST_INVALID");
+    return this.#stored(repository, bytes, reply);
   }
 
   #stored(repository: string, bytes: Buffer, reply: Reply): void {
@@ -354,7 +363,7 @@ export class StandInRegistry implements AsyncDisposable {
 
   #state(id: string, status: number, reply: Reply): void {
     const upload = this.#uploads.get(id);
-    const size = upload?.bytes.length ?? 0;
+    const size = upload?.size ?? 0;
     reply.send(
       status,
       {
