@@ -64,12 +64,18 @@ export class Exchange implements Disposable {
       const { status } = answer;
       if (status < 300 || expected.includes(status)) return answer;
       const text = (await this.transport.beginning(answer, explanationBytes, signal)).toString();
+      const failure = (): Trouble =>
+        failureOf(ask, answer, {
+          text,
+          clean: (detail) => login.clean(detail, sent),
+          hint: login.hint(),
+        });
       // Where blobs are kept, our login is nobody's business.
       const own = answer.url.origin === endpoint.base.origin;
-      if (status !== 401 || !own) throw failureOf(ask, answer, login.clean(text));
+      if (status !== 401 || !own) throw failure();
       const challenges = parseChallenges(answer.all("www-authenticate"));
       const wider = login.challenged(challenges, ask, sent);
-      if (round >= (wider ? 2 : 1)) throw failureOf(ask, answer, login.clean(text));
+      if (round >= (wider ? 2 : 1)) throw failure();
     }
   }
 
@@ -155,14 +161,19 @@ function redirected({ headers, url }: Answer, endpoint: Endpoint): URL {
   return to;
 }
 
-function failureOf(ask: Ask, { status, headers, url }: Answer, text: string): Trouble {
+function failureOf(
+  ask: Ask,
+  { status, headers, url }: Answer,
+  explained: { text: string; clean: (text: string) => string; hint: string },
+): Trouble {
   const { endpoint, method } = ask;
+  const { text, clean, hint } = explained;
   const where =
     url.host === endpoint.base.host
       ? endpoint.name
       : `${url.host}, where ${endpoint.name} sends us,`;
   const contentType = headers["content-type"] ?? "";
-  const message = `${where} answered ${told({ status, contentType, text })}`;
+  const message = `${where} answered ${told({ status, contentType, text }, clean)}`;
   const again = retryAfterMs(headers["retry-after"]);
   const login = `docker login ${endpoint.name}`;
   if (status === 404) {
@@ -179,7 +190,7 @@ function failureOf(ask: Ask, { status, headers, url }: Answer, text: string): Tr
     });
   }
   if (status === 401 || errorCodes(text).includes("UNAUTHORIZED"))
-    return new Trouble("registry-refused", message, { hint: `Log in with ${login}.` });
+    return new Trouble("registry-refused", message, { hint });
   if (status === 403 && url.host === endpoint.base.host) {
     return new Trouble("registry-refused", message, {
       hint: `The account has no right to ${method === "GET" || method === "HEAD" ? "read" : "write"} there, or there is none: ${login}.`,

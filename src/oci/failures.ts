@@ -16,7 +16,7 @@ export class Trouble extends Failure {
 }
 
 /** What an unwanted answer says, as far as it is for people. */
-export interface Told {
+interface Told {
   readonly status: number;
   readonly contentType: string;
   /** The beginning of the body. */
@@ -25,10 +25,10 @@ export interface Told {
 
 const toldLength = 300;
 
-/** An error answer in words: `404 (MANIFEST_UNKNOWN: manifest unknown)`. */
-export function told({ status, contentType, text }: Told): string {
+/** An error answer in words: `404 (MANIFEST_UNKNOWN: manifest unknown)`. What is secret is taken out of them before they are shortened. */
+export function told({ status, contentType, text }: Told, clean: (text: string) => string): string {
   const detail = errorsOf(text) ?? (/html/i.test(contentType) ? "a page of HTML" : "");
-  return detail === "" ? String(status) : `${status} (${shortened(detail)})`;
+  return detail === "" ? String(status) : `${status} (${shortened(clean(detail))})`;
 }
 
 /** The codes of an error answer (distribution-spec, "Error Codes"). */

@@ -1,4 +1,5 @@
 import { Readable } from "node:stream";
+import { Failure } from "../errors/mod.ts";
 import { orAborted } from "../network/mod.ts";
 import type { Challenge } from "./challenge.ts";
 import type { Credential, Credentials } from "./credentials.ts";
@@ -41,6 +42,8 @@ export class Login {
   readonly #scopes = new Map<string, Scopes>();
   /** By repository. */
   readonly #found = new Map<string, Credential | undefined>();
+  /** Why no login could be found. */
+  #problem: Failure | undefined;
   /** Refresh tokens that came in the place of others. */
   readonly #refreshed = new Map<string, string>();
   #way: Way | undefined;
@@ -90,15 +93,27 @@ export class Login {
     return true;
   }
 
-  /** A text of the registry's without the secrets that it got from us. */
-  clean(text: string): string {
+  /** What somebody can do who was refused. */
+  hint(): string {
+    const { name } = this.#endpoint;
+    const known = [...this.#found.values()].some((credential) => credential !== undefined);
+    if (this.#problem) return sentences(this.#problem);
+    return known
+      ? `Is the login right? docker login ${name} makes a new one.`
+      : `Log in with docker login ${name}, if you have an account there.`;
+  }
+
+  /** A text of the registry's without the secrets that it got from us; `sent` is what a request went with. */
+  clean(text: string, sent?: string): string {
     const credentials = [...this.#found.values()].flatMap((credential) => {
       if (!credential) return [];
       if (credential.kind !== "basic") return [credential.token];
-      return [encoded(credential), credential.password];
+      const { password } = credential;
+      return [encoded(credential), password, encodeURIComponent(password)];
     });
     const tokens = [...this.#tokens.values()].map((token) => token.text);
-    return [...tokens, ...this.#refreshed.values(), ...credentials]
+    const own = sent?.split(" ")[1] ?? "";
+    return [own, ...tokens, ...this.#refreshed.values(), ...credentials]
       .filter((secret) => secret.length >= 4)
       .reduce((rest, secret) => rest.replaceAll(secret, "(secret)"), text);
   }
@@ -138,7 +153,16 @@ export class Login {
     if (this.#found.has(repository)) return this.#found.get(repository);
     const { name, prefix } = this.#endpoint;
     const where = { registry: name, repository: `${prefix}${repository}` };
-    const found = await this.#credentials.find(where, { signal });
+    let found: Credential | undefined;
+    try {
+      found = await this.#credentials.find(where, { signal });
+      this.#problem = undefined;
+    } catch (thrown) {
+      signal.throwIfAborted();
+      // What everybody may have needs no login; who is refused hears why there was none.
+      if (!(thrown instanceof Failure)) throw thrown;
+      this.#problem = thrown;
+    }
     this.#found.set(repository, found);
     bounded(this.#found);
     return found;
@@ -227,14 +251,14 @@ export class Login {
         : credential.kind === "basic"
           ? `as ${shortened(credential.username)}`
           : "with an identity token";
-    const message = `The token service ${answer.url.host} of ${this.#endpoint.name} answered ${this.clean(told({ status, contentType, text }))} ${who}`;
+    const message = `The token service ${answer.url.host} of ${this.#endpoint.name} answered ${told({ status, contentType, text }, (detail) => this.clean(detail))} ${who}`;
     if (mayPass(status)) {
       return new Trouble("registry-unavailable", message, {
         againMs: retryAfterMs(headers["retry-after"]),
       });
     }
     return new Trouble("registry-refused", message, {
-      hint: `Is the login right? docker login ${this.#endpoint.name} makes a new one.`,
+      hint: this.hint(),
     });
   }
 
@@ -264,7 +288,7 @@ export class Login {
 
   #refused(what: string): Trouble {
     return new Trouble("registry-refused", `${this.#endpoint.name} ${what}`, {
-      hint: `Log in with docker login ${this.#endpoint.name}, if you have an account there.`,
+      hint: this.hint(),
     });
   }
 }
@@ -282,6 +306,10 @@ export function mayPass(status: number): boolean {
 
 function encoded({ username, password }: Credential & { readonly kind: "basic" }): string {
   return Buffer.from(`${username}:${password}`).toString("base64");
+}
+
+function sentences({ message, hint }: Failure): string {
+  return hint === undefined ? `${message}.` : `${message}. ${hint}`;
 }
 
 function bounded(map: Map<string, unknown>): void {

@@ -1,6 +1,8 @@
 /** Registries of images: names, logins, and what they hold. */
 export { openRegistry, type Registry, type RegistryOptions } from "./client.ts";
 export { anonymous, firstOf, type Credential, type Credentials } from "./credentials.ts";
+export { pullSecretCredentials } from "./auth-file.ts";
+export { dockerCredentials, type DockerConfigOptions } from "./docker-config.ts";
 export type { BlobDescriptor } from "./download.ts";
 export type { RegistrySettings } from "./endpoints.ts";
 export type { Descriptor, Manifest } from "./manifest.ts";

@@ -79,11 +79,14 @@ export function isDigest(text: string): boolean {
   );
 }
 
-/** The first part is a registry when it looks like a host: it has a dot, a port or a capital, or is `localhost`. */
+/**
+ * The first part is a registry when it looks like a host: it has a dot or a port, or is `localhost`. For docker a part with a capital is one too; as hosts are the same
+ * in both spellings, `Acme/step` and `acme/step` would then be different images, so it is refused as any name with capitals.
+ */
 function split(name: string): { readonly registry: string; readonly path: string } {
   const slash = name.indexOf("/");
   const first = slash < 0 ? "" : name.slice(0, slash);
-  if (first === "" || !(/[.:[A-Z]/.test(first) || first === "localhost"))
+  if (first === "" || !(/[.:[]/.test(first) || first === "localhost"))
     return { registry: hub, path: name };
   const registry = first.toLowerCase();
   return {
