@@ -48,7 +48,8 @@ type Node =
 /** What comes out of archives as a tree that grows, with its ceilings. Large files lie in files of their own, small ones behind each other in one. */
 export class ArchiveTree implements AsyncDisposable {
   readonly #options: ArchiveTreeOptions;
-  readonly #allowedBytes: number;
+  /** All that may come out, in bytes. */
+  readonly allowedBytes: number;
   readonly #nodes = new Map<string, Node>();
   #entries = 0;
   #bytes = 0;
@@ -60,7 +61,7 @@ export class ArchiveTree implements AsyncDisposable {
   constructor(options: ArchiveTreeOptions) {
     this.#options = options;
     const { totalBytes, ratio } = options.limits;
-    this.#allowedBytes = Math.min(totalBytes, Math.max(ratioFrom, options.packedBytes * ratio));
+    this.allowedBytes = Math.min(totalBytes, Math.max(ratioFrom, options.packedBytes * ratio));
   }
 
   async add(entry: ArchiveEntry): Promise<void> {
@@ -128,7 +129,7 @@ export class ArchiveTree implements AsyncDisposable {
   }
 
   async #write(entry: ArchiveEntry): Promise<HostBytes> {
-    if (this.#bytes + entry.size > this.#allowedBytes) throw this.#tooMuch();
+    if (this.#bytes + entry.size > this.allowedBytes) throw this.#tooMuch();
     const blocks = entry.read();
     if (entry.size <= smallBytes) return this.#writeSmall(blocks, entry.size);
     const path = join(this.#options.scratch, `file-${++this.#files}`);
@@ -164,14 +165,14 @@ export class ArchiveTree implements AsyncDisposable {
 
   #addBytes(count: number): void {
     this.#bytes += count;
-    if (this.#bytes > this.#allowedBytes) throw this.#tooMuch();
+    if (this.#bytes > this.allowedBytes) throw this.#tooMuch();
   }
 
   #tooMuch(): Failure {
-    return broken(`more than ${this.#allowedBytes} bytes come out of it`);
+    return broken(`more than ${this.allowedBytes} bytes come out of it`);
   }
 
-  tree(): readonly TreeEntry[] {
+  entries(): readonly TreeEntry[] {
     return [...this.#nodes.values()];
   }
 

@@ -38,7 +38,7 @@ export async function unpack(
       throw new Failure("aborted", "Stopped while an archive was unpacked");
     await out.add(entry);
   }
-  return alone(out.tree());
+  return alone(out.entries());
 }
 
 /** Whether the file is a gzip'd tarball: what Argo asks of an artifact that says nothing about itself. */

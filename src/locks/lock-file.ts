@@ -22,18 +22,21 @@ export class LockFile implements Disposable {
     LockFile.#held.add(this);
   }
 
-  /** For one alone. Nothing while another process, or another claim of this one, has it or shares it. */
-  static take(path: string): LockFile | undefined {
-    return LockFile.#open(path, "BEGIN EXCLUSIVE");
+  /**
+   * For one alone. Nothing while another process, or another claim of this one, has it or shares it. This thread stands still for `waitMs` while it is
+   * not free.
+   */
+  static take(path: string, waitMs: number = lookMs): LockFile | undefined {
+    return LockFile.#open(path, "BEGIN EXCLUSIVE", waitMs);
   }
 
   /** For many at once. Nothing while somebody has it alone. */
   static share(path: string): LockFile | undefined {
-    return LockFile.#open(path, "BEGIN; SELECT count(*) FROM sqlite_schema");
+    return LockFile.#open(path, "BEGIN; SELECT count(*) FROM sqlite_schema", lookMs);
   }
 
-  static #open(path: string, sql: string): LockFile | undefined {
-    const connection = connect(path, lookMs);
+  static #open(path: string, sql: string, waitMs: number): LockFile | undefined {
+    const connection = connect(path, waitMs);
     // In memory: no second file beside it.
     if (locks(connection, `PRAGMA journal_mode = MEMORY; ${sql}`, path)) {
       return new LockFile(path, connection);

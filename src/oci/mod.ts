@@ -8,3 +8,13 @@ export type { RegistrySettings } from "./endpoints.ts";
 export type { Descriptor, Manifest } from "./manifest.ts";
 export type { BlobToPush, PushedBlob } from "./push.ts";
 export { formatReference, isDigest, parseReference, type Reference } from "./reference.ts";
+export type { CachedImage, Image } from "./image.ts";
+export {
+  openImages,
+  type GetOptions,
+  type ImagePolicy,
+  type Images,
+  type ImagesOptions,
+  type PullPolicy,
+} from "./images.ts";
+export type { Progress } from "./pull.ts";

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** A request that came in. */
 export interface Seen {
@@ -24,6 +25,8 @@ export type Fault =
   | { readonly kind: "cut"; readonly afterBytes?: number }
   /** Nothing comes any more after so many bytes of the body; without a number nothing at all is answered. */
   | { readonly kind: "stall"; readonly afterBytes?: number }
+  /** It is answered well, after a while. */
+  | { readonly kind: "late"; readonly afterMs: number }
   /** The first byte of the body is another one. */
   | { readonly kind: "corrupt" }
   /** The body without its length, and with more behind it. */
@@ -173,6 +176,7 @@ export class StandInRegistry implements AsyncDisposable {
       response.writeHead(fault.status, fault.headers).end(fault.body ?? "");
       return;
     }
+    if (fault?.kind === "late") await sleep(fault.afterMs);
     const reply = new Reply(request, response, fault);
     if (url.pathname === "/token") {
       await this.#token(request, url, reply);
