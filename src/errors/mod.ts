@@ -223,6 +223,21 @@ const table: Readonly<Record<Code, Row>> = {
     status: 422,
     summary: "An artifact path is not absolute or leads outside",
   },
+  "artifact-too-large": {
+    retryable: false,
+    status: 413,
+    summary: "An artifact has more bytes or files than its ceiling",
+  },
+  "store-refused": {
+    retryable: false,
+    status: 502,
+    summary: "A store does not do what it is asked for",
+  },
+  "store-unavailable": {
+    retryable: true,
+    status: 503,
+    summary: "A store cannot be reached, is overloaded or broke off",
+  },
   "archive-invalid": {
     retryable: false,
     status: 422,
@@ -353,6 +368,9 @@ export type Code =
   | "workflow-unsupported"
   | "artifact-missing"
   | "artifact-path"
+  | "artifact-too-large"
+  | "store-refused"
+  | "store-unavailable"
   | "archive-invalid"
   | "output-too-large"
   | "network-denied"
