@@ -4,6 +4,7 @@ import { isMap, isScalar, isSeq } from "yaml";
 import { Failure } from "../errors/mod.ts";
 import { ceilings, hostLimits, type AskedHostLimits, type LimitKey } from "../limits/mod.ts";
 import type { AllowedHost, AskedHost, GateOptions, Secret } from "../network/mod.ts";
+import type { RegistrySettings } from "../oci/mod.ts";
 import type { ConfigurationFile } from "./configuration.ts";
 
 /** What the operator allows to the steps of a run. */
@@ -11,6 +12,8 @@ export interface Operator extends Required<
   Pick<GateOptions, "permissions" | "secrets" | "authorities">
 > {
   readonly limits: AskedHostLimits;
+  /** How registries of images are met, by their names. */
+  readonly registries: ReadonlyMap<string, RegistrySettings>;
 }
 
 /** Where nobody says anything. */
@@ -19,13 +22,14 @@ export const nobody: Operator = {
   secrets: new Map(),
   authorities: [],
   limits: {},
+  registries: new Map(),
 };
 
 /** A secret's file is small; whatever else is named by mistake is not read whole. */
 const secretBytes = 64 * 1024;
 const authorityBytes = 4 * 1024 * 1024;
 
-/** Reads `limits:`, `permissions:` and `secrets:` of a configuration. Values of secrets are not read before a step needs them. */
+/** Reads `limits:`, `permissions:`, `registries:` and `secrets:` of a configuration. Values of secrets are not read before a step needs them. */
 export async function readOperator(file: ConfigurationFile): Promise<Operator> {
   const { root, path } = file;
   const reader = new Reader(file);
@@ -45,12 +49,14 @@ export async function readOperator(file: ConfigurationFile): Promise<Operator> {
     },
     secrets: secrets(reader, root.get("secrets"), path),
     limits: limits(reader, root.get("limits")),
+    registries: await registries(reader, root.get("registries"), path),
     authorities:
       caFile === undefined
         ? []
         : [
             await readAuthority(
               resolve(dirname(path), reader.text(caFile, "permissions.http.caFile")),
+              "permissions.http.caFile",
             ),
           ],
   };
@@ -80,6 +86,49 @@ function limits(reader: Reader, node: unknown): AskedHostLimits {
     asked[key as LimitKey] = written;
   }
   return asked;
+}
+
+async function registries(
+  reader: Reader,
+  node: unknown,
+  path: string,
+): Promise<ReadonlyMap<string, RegistrySettings>> {
+  const found = new Map<string, RegistrySettings>();
+  if (node === undefined) return found;
+  // What speaks HTTP is loaded by those who need it.
+  const { parseMirror, parseRegistryName } = await import("../oci/mod.ts");
+  for (const [text, about] of reader.mapping(node, "registries")) {
+    const label = `registries.${text}`;
+    const name = reader.checked(about, label, () => parseRegistryName(text));
+    if (found.has(name))
+      throw reader.wrong(about, `${label} is "${name}", which is there already`, "Remove one.");
+    const parts = reader.mapping(about, label, ["mirrors", "plainHttp", "insecure", "caFile"]);
+    const mirrors = reader.texts(parts.get("mirrors"), `${label}.mirrors`);
+    for (const mirror of mirrors) {
+      reader.checked(parts.get("mirrors"), `${label}.mirrors`, () => parseMirror(mirror));
+    }
+    const plainHttp = reader.flag(parts.get("plainHttp"), `${label}.plainHttp`);
+    const insecure = reader.flag(parts.get("insecure"), `${label}.insecure`);
+    const caFile = parts.get("caFile");
+    const authorities =
+      caFile === undefined
+        ? []
+        : [
+            await readAuthority(
+              resolve(dirname(path), reader.text(caFile, `${label}.caFile`)),
+              `${label}.caFile`,
+            ),
+          ];
+    if (authorities.some((pem) => !pem.includes("-----BEGIN CERTIFICATE-----")))
+      throw reader.wrong(caFile, `${label}.caFile has no certificate`, "Name a file of PEM.");
+    found.set(name, {
+      mirrors,
+      ...(plainHttp === undefined ? {} : { plainHttp }),
+      ...(insecure === undefined ? {} : { insecure }),
+      ...(authorities.length === 0 ? {} : { authorities }),
+    });
+  }
+  return found;
 }
 
 function secrets(reader: Reader, node: unknown, path: string): ReadonlyMap<string, Secret> {
@@ -132,8 +181,8 @@ function readSecretFile(path: string, label: string): Secret["value"] {
   return async () => readSmall(path, secretBytes, label);
 }
 
-async function readAuthority(path: string): Promise<string> {
-  return (await readSmall(path, authorityBytes, "permissions.http.caFile")).toString();
+async function readAuthority(path: string, label: string): Promise<string> {
+  return (await readSmall(path, authorityBytes, label)).toString();
 }
 
 async function readSmall(path: string, most: number, label: string): Promise<Buffer> {
@@ -176,6 +225,22 @@ class Reader {
       found.set(word, value);
     }
     return found;
+  }
+
+  /** What a check of another part gives; what it throws is told with its place. */
+  checked<Value>(node: unknown, name: string, check: () => Value): Value {
+    try {
+      return check();
+    } catch (thrown) {
+      if (!(thrown instanceof Failure)) throw thrown;
+      throw this.wrong(node, `${name}: ${thrown.message}`, thrown.hint ?? "");
+    }
+  }
+
+  flag(node: unknown, name: string): boolean | undefined {
+    if (node === undefined) return undefined;
+    if (isScalar(node) && typeof node.value === "boolean") return node.value;
+    throw this.wrong(node, `${name} is neither true nor false`, "Write true or false.");
   }
 
   text(node: unknown, name: string): string {

@@ -7,7 +7,7 @@ import {
   type AddressRules,
   type Resolve,
 } from "../network/mod.ts";
-import type { Reference } from "./reference.ts";
+import { parseRegistryName, type Reference } from "./reference.ts";
 import type { Manner } from "./transport.ts";
 
 /** What an operator says of one registry. */
@@ -44,7 +44,7 @@ export interface EndpointOptions {
   readonly resolve?: Resolve;
 }
 
-/** Knows where each registry is, and how far it is trusted. */
+/** Knows where each registry is, and how far it is trusted. Throws `invalid-argument` for a mirror that is none. */
 export class Endpoints {
   readonly #options: EndpointOptions;
   readonly #rules = new Map<string, AddressRules>();
@@ -52,6 +52,7 @@ export class Endpoints {
 
   constructor(options: EndpointOptions) {
     this.#options = options;
+    for (const { mirrors = [] } of options.registries?.values() ?? []) mirrors.forEach(parseMirror);
   }
 
   /** Asked first when something is fetched, in this order. */
@@ -75,17 +76,10 @@ export class Endpoints {
   }
 
   #mirror(text: string): Endpoint {
-    const [, scheme, host = "", path = ""] = /^(?:(https?):\/\/)?([^/]+)(\/.*)?$/.exec(text) ?? [];
-    const name = host.toLowerCase();
+    const { scheme, name, prefix } = parseMirror(text);
     const settings = this.#options.registries?.get(name) ?? {};
-    const url = URL.parse(`${scheme ?? this.#scheme(name, settings)}://${name}/`);
-    if (!url || url.username !== "" || url.password !== "") {
-      throw new Failure("invalid-argument", `"${text}" is no mirror of a registry`, {
-        hint: 'Write a host such as "mirror.example.com:5000", with /PREFIX behind it or not.',
-      });
-    }
-    const prefix = path.replace(/^\/+(?:v2\/)?|\/+$/g, "");
-    return this.#make(name, url, prefix === "" ? "" : `${prefix}/`, settings);
+    const base = new URL(`${scheme ?? this.#scheme(name, settings)}://${name}/`);
+    return this.#make(name, base, prefix, settings);
   }
 
   #scheme(name: string, settings: RegistrySettings | undefined): "http" | "https" {
@@ -132,6 +126,29 @@ export class Endpoints {
     this.#rules.set(trust, made);
     return made;
   }
+}
+
+interface Mirror {
+  readonly scheme: "http" | "https" | undefined;
+  readonly name: string;
+  readonly prefix: string;
+}
+
+/** Reads `mirror.example.com:5000/prefix`, with a scheme or without. Throws `invalid-argument`. */
+export function parseMirror(text: string): Mirror {
+  const [, scheme, name = "", path = ""] =
+    /^(?:(https?):\/\/)?([^/]*)((?:\/.*)?)$/.exec(text) ?? [];
+  const prefix = path.replaceAll(/^\/+(?:v2(?:\/|$))?|\/+$/g, "");
+  if (!/^[a-z0-9._/-]*$/.test(prefix) || prefix.includes("..")) {
+    throw new Failure("invalid-argument", `"${text}" is no mirror of a registry`, {
+      hint: 'Write a host such as "mirror.example.com:5000", with /PREFIX behind it or not.',
+    });
+  }
+  return {
+    scheme: scheme === "http" || scheme === "https" ? scheme : undefined,
+    name: parseRegistryName(name),
+    prefix: prefix === "" ? "" : `${prefix}/`,
+  };
 }
 
 function hostOf(name: string): string {

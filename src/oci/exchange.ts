@@ -79,6 +79,13 @@ export class Exchange implements Disposable {
     }
   }
 
+  /** One attempt for which only the head counts. Its connection is free for the next request. */
+  async head(ask: Ask): Promise<Answer> {
+    const answer = await this.once(ask);
+    await this.transport.beginning(answer, explanationBytes, ask.signal);
+    return answer;
+  }
+
   /** The whole body of an answer. Throws `image-invalid` when it is larger than may be. */
   async read(answer: Answer, mostBytes: number, { endpoint, signal }: Ask): Promise<Buffer> {
     const tooLarge = (size: string): Trouble =>

@@ -62,8 +62,7 @@ export async function fetchManifest(
 /** The digest that a tag has, without its manifest where the registry tells it. */
 export async function fetchDigest(exchange: Exchange, place: Place, tag: string): Promise<string> {
   const ask = askForManifest(place, "HEAD", tag);
-  const answer = await exchange.retried(place.signal, () => exchange.once(ask));
-  answer.message.resume();
+  const answer = await exchange.retried(place.signal, () => exchange.head(ask));
   const digest = answer.headers["docker-content-digest"];
   if (typeof digest === "string" && isDigest(digest)) return digest;
   return (await fetchManifest(exchange, place, tag)).digest;

@@ -4,10 +4,16 @@ export { anonymous, firstOf, type Credential, type Credentials } from "./credent
 export { pullSecretCredentials } from "./auth-file.ts";
 export { dockerCredentials, type DockerConfigOptions } from "./docker-config.ts";
 export type { BlobDescriptor } from "./download.ts";
-export type { RegistrySettings } from "./endpoints.ts";
+export { parseMirror, type RegistrySettings } from "./endpoints.ts";
 export type { Descriptor, Manifest } from "./manifest.ts";
 export type { BlobToPush, PushedBlob } from "./push.ts";
-export { formatReference, isDigest, parseReference, type Reference } from "./reference.ts";
+export {
+  formatReference,
+  isDigest,
+  parseReference,
+  parseRegistryName,
+  type Reference,
+} from "./reference.ts";
 export type { CachedImage, Image } from "./image.ts";
 export {
   openImages,

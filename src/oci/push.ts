@@ -34,8 +34,7 @@ export async function pushBlob(
   const { scopes } = askFor(place, "POST", "");
   const there = async (): Promise<boolean> => {
     const ask = { ...askFor(place, "HEAD", `blobs/${digest}`), scopes, expected: [404] };
-    const answer = await exchange.retried(place.signal, () => exchange.once(ask));
-    answer.message.resume();
+    const answer = await exchange.retried(place.signal, () => exchange.head(ask));
     return answer.status < 300;
   };
   if (await there()) return { digest, size, how: "there" };
@@ -61,8 +60,7 @@ async function mount(
   const scopes = [...begin.scopes, `repository:${other}:pull`];
   const headers = { "content-length": "0" };
   try {
-    const answer = await exchange.once({ ...begin, url, scopes, headers });
-    answer.message.resume();
+    const answer = await exchange.head({ ...begin, url, scopes, headers });
     return answer.status === 201 ? "mounted" : uploadUrl(answer, begin);
   } catch (thrown) {
     // It only saves an upload; whoever may not read the other repository sends the blob.
@@ -88,8 +86,7 @@ export async function pushManifest(
       headers: { "content-type": mediaType, "content-length": String(bytes.length) },
       body: () => Readable.from([bytes]),
     };
-    const answer = await exchange.retried(place.signal, () => exchange.once(ask));
-    answer.message.resume();
+    const answer = await exchange.retried(place.signal, () => exchange.head(ask));
     return answer;
   };
   const { headers } = await put(name, bytes, mediaType);

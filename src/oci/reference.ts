@@ -63,6 +63,21 @@ export function parseReference(text: string): Reference {
   return tag === undefined ? { ...parts, digest } : { ...parts, tag, digest };
 }
 
+/** Reads the name of a registry as it stands in references: `ghcr.io`, `localhost:5000`. Throws `invalid-argument`. */
+export function parseRegistryName(text: string): string {
+  const { registry, path } = split(`${text}/x`);
+  const wrong = (what: string, hint: string): Failure =>
+    new Failure("invalid-argument", `"${text}" names no registry: ${what}`, { hint });
+  if (path !== "x" || text === "") {
+    throw wrong(
+      "references have hosts with a dot or a port in it, or localhost",
+      'Write one such as "ghcr.io" or "localhost:5000".',
+    );
+  }
+  checkRegistry(registry, wrong);
+  return registry;
+}
+
 /** A reference in full: `docker.io/library/alpine:3@sha256:…`. */
 export function formatReference({ registry, repository, tag, digest }: Reference): string {
   const named = `${registry}/${repository}`;

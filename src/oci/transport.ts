@@ -2,6 +2,7 @@ import { Agent as PlainAgent, request as plainRequest, type IncomingMessage } fr
 import { Agent as SecureAgent, request as secureRequest } from "node:https";
 import { isIP } from "node:net";
 import { pipeline, Readable } from "node:stream";
+import { createSecureContext, getCACertificates } from "node:tls";
 import { Failure } from "../errors/mod.ts";
 import { connectionProblem, type AddressRules, type ProxyFor } from "../network/mod.ts";
 import { Trouble } from "./failures.ts";
@@ -11,7 +12,7 @@ export interface Manner {
   /** Tells manners apart; connections of one are not used for another. */
   readonly key: string;
   readonly rules: AddressRules;
-  /** Certificates (PEM) of authorities to trust instead of Node's own. */
+  /** Certificates (PEM) of authorities to trust besides Node's own. */
   readonly authorities?: readonly string[];
   /** Takes any certificate. */
   readonly anyCertificate?: boolean;
@@ -243,7 +244,15 @@ export class Transport implements Disposable {
             lookup: rules.lookup,
             minVersion: "TLSv1.2",
             rejectUnauthorized: anyCertificate !== true,
-            ...(authorities ? { ca: [...authorities] } : {}),
+            // Made once: all certificates that Node knows are read for it.
+            ...(authorities
+              ? {
+                  secureContext: createSecureContext({
+                    ca: [...getCACertificates("default"), ...authorities],
+                    minVersion: "TLSv1.2",
+                  }),
+                }
+              : {}),
           })
         : new PlainAgent({ ...options, lookup: rules.lookup });
     this.#agents.set(name, agent);

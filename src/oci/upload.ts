@@ -102,12 +102,14 @@ class Upload {
     if (!this.#url) return;
     const { signal: stopped, ...begin } = this.#begin;
     const signal = stopped.aborted ? AbortSignal.timeout(2000) : stopped;
-    await this.#send({ ...begin, method: "DELETE", url: this.#url, signal }).catch(() => undefined);
+    await this.#exchange
+      .head({ ...begin, method: "DELETE", url: this.#url, signal })
+      .catch(() => undefined);
   }
 
   async #start(): Promise<URL> {
     this.#size = 0;
-    const answer = await this.#send({
+    const answer = await this.#exchange.head({
       ...this.#begin,
       method: "POST",
       headers: { "content-length": "0" },
@@ -119,7 +121,7 @@ class Upload {
 
   async #ask(): Promise<void> {
     if (!this.#url) return;
-    const answer = await this.#send({
+    const answer = await this.#exchange.head({
       ...this.#begin,
       method: "GET",
       url: this.#url,
@@ -142,7 +144,7 @@ class Upload {
     const from = this.#size;
     const to = Math.min(this.#blob.size, from + this.#chunk);
     const whole = from === 0 && to === this.#blob.size;
-    const answer = await this.#send({
+    const answer = await this.#exchange.head({
       ...this.#begin,
       method: "PATCH",
       url: this.#where(),
@@ -176,7 +178,7 @@ class Upload {
     const url = new URL(this.#where());
     url.searchParams.set("digest", digest);
     this.#ending = true;
-    await this.#send({
+    await this.#exchange.head({
       ...this.#begin,
       method: "PUT",
       url,
@@ -201,12 +203,6 @@ class Upload {
 
   #where(): URL {
     return this.#url ?? this.#begin.url;
-  }
-
-  async #send(ask: Ask): Promise<Answer> {
-    const answer = await this.#exchange.once(ask);
-    await this.#exchange.transport.beginning(answer, 64 * 1024, ask.signal);
-    return answer;
   }
 }
 

@@ -27,6 +27,8 @@ export type Fault =
   | { readonly kind: "stall"; readonly afterBytes?: number }
   /** It is answered well, after a while. */
   | { readonly kind: "late"; readonly afterMs: number }
+  /** The body comes byte by byte. */
+  | { readonly kind: "drip"; readonly everyMs: number }
   /** The first byte of the body is another one. */
   | { readonly kind: "corrupt" }
   /** The body without its length, and with more behind it. */
@@ -96,6 +98,8 @@ export class StandInRegistry implements AsyncDisposable {
   readonly tokens: Map<string, { readonly scopes: readonly string[]; readonly untilMs: number }> =
     new Map();
   options: RegistryOptions;
+  /** Sees each request when it comes in. */
+  onRequest: (request: IncomingMessage) => void = () => undefined;
   readonly #server: Server;
   readonly #uploads = new Map<string, Upload>();
   readonly #counts = new Map<string, number>();
@@ -162,6 +166,7 @@ export class StandInRegistry implements AsyncDisposable {
       const { statusCode: status } = response;
       this.seen.push({ method, url: request.url ?? "", headers: request.headers, status });
     });
+    this.onRequest(request);
     const key = `${method} ${url.pathname}`;
     const count = this.#counts.get(key) ?? 0;
     this.#counts.set(key, count + 1);
@@ -435,6 +440,11 @@ export class StandInRegistry implements AsyncDisposable {
     reply.send(200, { "content-type": "application/json" }, JSON.stringify(answer));
   }
 
+  /** Closes all connections, as a registry does with those on which nothing happens. */
+  closeConnections(): void {
+    this.#server.closeAllConnections();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
@@ -471,6 +481,10 @@ class Reply {
       response.write(bytes.subarray(0, fault.afterBytes), () => response.destroy());
     } else if (fault?.kind === "stall") {
       response.write(bytes.subarray(0, fault.afterBytes));
+    } else if (fault?.kind === "drip") {
+      let at = 0;
+      const timer = setInterval(() => response.write(bytes.subarray(at, ++at)), fault.everyMs);
+      response.on("close", () => clearInterval(timer));
     } else response.end(bytes);
   }
 
