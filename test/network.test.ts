@@ -247,6 +247,7 @@ describe("a configuration beside the workflow", () => {
     const cases = [
       ["permissions: { http: { allowedHosts: [a.example] } }", "permissions"],
       ["secrets: { a: { b: { fromEnv: HOME, hosts: [a.example] } } }", "secrets"],
+      ["registries: { 10.0.0.1:5000: { plainHttp: true } }", "registries"],
     ] as const;
     for (const [text, key] of cases) {
       mkdirSync(folder, { recursive: true });
@@ -270,6 +271,17 @@ describe("a configuration beside the workflow", () => {
       ["permissions: { http: { allowedHosts: ['ftp://x'] } }", /has the scheme "ftp"/],
       ["permissions: { http: { allowedAddresses: [10.0.0.0/33] } }", /is no address and no range/],
       ["permissions: { http: { caFile: /nowhere.pem } }", /cannot read "\/nowhere.pem": ENOENT/],
+      ["registries: { ghcr.io: { mirror: x } }", /Unknown key "mirror" in registries\.ghcr\.io/],
+      ["registries: { ghcr: {} }", /"ghcr" names no registry/],
+      ["registries: { 'https://ghcr.io': {} }", /names no registry/],
+      ["registries: { ghcr.io: {}, GHCR.io: {} }", /is "ghcr\.io", which is there already/],
+      ["registries: { ghcr.io: { mirrors: ['ftp://x.y'] } }", /names no registry|is no mirror/],
+      ["registries: { ghcr.io: { plainHttp: often } }", /neither true nor false/],
+      ["registries: { ghcr.io: { caFile: /nowhere.pem } }", /cannot read "\/nowhere.pem": ENOENT/],
+      [
+        `registries: { ghcr.io: { caFile: ${import.meta.dirname}/network/tls/make.sh } }`,
+        /caFile has no certificate/,
+      ],
       ["secrets: { a: { b: { value: x, hosts: [a.example] } } }", /Unknown key "value"/],
       ["secrets: { a: { b: { hosts: [a.example] } } }", /neither fromEnv nor fromFile/],
       ["secrets: { a: { b: { fromEnv: A, fromFile: B, hosts: [x] } } }", /fromEnv and fromFile/],

@@ -1,6 +1,7 @@
 import { BlockList, isIP, isIPv4 } from "node:net";
+import { Failure } from "../errors/mod.ts";
 
-/** Finds the proxy for a URL, or undefined where there is none. */
+/** Finds the proxy for a URL, or undefined where there is none. Throws `invalid-argument` for one that cannot be used. */
 export type ProxyFor = (url: URL) => string | undefined;
 
 /**
@@ -25,8 +26,20 @@ export function proxiesFrom(environment: Readonly<Record<string, string | undefi
     const port = url.port === "" ? (url.protocol === "https:" ? "443" : "80") : url.port;
     if (isLoopback(host) || exceptions.some((matches) => matches(host, port))) return undefined;
     const proxy = proxies.get(url.protocol);
-    return proxy === undefined || proxy.includes("://") ? proxy : `http://${proxy}`;
+    return proxy === undefined ? undefined : checked(proxy, `${url.protocol.slice(0, -1)}_proxy`);
   };
+}
+
+function checked(text: string, name: string): string {
+  const proxy = text.includes("://") ? text : `http://${text}`;
+  const protocol = URL.parse(proxy)?.protocol;
+  if (protocol === "http:" || protocol === "https:") return proxy;
+  // A password may be in it, so it is not shown.
+  throw new Failure(
+    "invalid-argument",
+    `${name.toUpperCase()} ${protocol === undefined ? "is no URL" : `names a proxy by ${protocol}//`}`,
+    { hint: "Write a proxy such as http://proxy.example.com:3128, or unset it." },
+  );
 }
 
 const loopback = new BlockList();

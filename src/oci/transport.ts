@@ -64,6 +64,8 @@ export const common: Readonly<Record<string, string>> = {
 /** What must come in `idleMs`, or the other side holds us with a drop now and then. */
 const leastBytes = 1024;
 const headerBytes = 64 * 1024;
+/** A look-up that a proxy does again. */
+const namesMs = 1000;
 const keptMs = 30_000;
 const keptConnections = 8;
 
@@ -71,6 +73,8 @@ const keptConnections = 8;
 export class Transport implements Disposable {
   readonly #agents = new Map<string, PlainAgent | SecureAgent>();
   readonly #proxyFor: ProxyFor;
+  /** What kept names from being looked up, where a proxy does it as well. */
+  readonly #looked = new Map<string, Promise<Error | null>>();
   readonly timeouts: Required<TimeoutOptions>;
 
   constructor(proxyFor: ProxyFor, timeouts: Required<TimeoutOptions>) {
@@ -88,16 +92,39 @@ export class Transport implements Disposable {
     const host = url.hostname.replace(/^\[|\]$/g, "");
     const refusal = manner.rules.refusal(host);
     if (refusal !== undefined) throw refused(url, `its address is ${refusal}`);
+    const proxy = this.#proxyFor(url);
+    if (proxy !== undefined) await this.#leadsInside(host, manner.rules, url);
     for (;;) {
-      const answer = await this.#try(call, host);
+      const answer = await this.#try(call, { host, proxy });
       if (answer) return answer;
     }
+  }
+
+  /**
+   * A proxy finds the addresses of a name itself, and we may not be able to. What we know to lead inside is refused all the same; the look-up is done once, and not
+   * waited for where there is nobody to ask.
+   */
+  async #leadsInside(host: string, rules: AddressRules, url: URL): Promise<void> {
+    const looking = new Promise<Error | null>((resolve) => {
+      rules.lookup(host, { all: true }, resolve);
+    });
+    const enough = new Promise<null>((resolve) => {
+      setTimeout(() => resolve(null), namesMs).unref();
+    });
+    let known = this.#looked.get(host);
+    if (!known) {
+      known = Promise.race([looking, enough]);
+      this.#looked.set(host, known);
+      if (this.#looked.size > 1000) this.#looked.delete(this.#looked.keys().next().value ?? "");
+    }
+    const problem = await known;
+    if (problem instanceof Failure) throw refused(url, problem.message);
   }
 
   /** Undefined when a connection that was kept turned out to be closed at the other end (RFC 9112, 9.3.1). */
   #try(
     { method, url, headers, manner, body, signal }: Call,
-    host: string,
+    { host, proxy }: { readonly host: string; readonly proxy: string | undefined },
   ): Promise<Answer | undefined> {
     const secure = url.protocol === "https:";
     const { connectMs, headersMs } = this.timeouts;
@@ -111,7 +138,7 @@ export class Transport implements Disposable {
         maxHeaderSize: headerBytes,
         insecureHTTPParser: false,
       };
-      const agent = this.#agent(url, manner);
+      const agent = this.#agent(url, manner, proxy);
       const request =
         agent instanceof SecureAgent
           ? secureRequest({ ...options, agent, servername: isIP(host) === 0 ? host : "" })
@@ -132,7 +159,7 @@ export class Transport implements Disposable {
         const cut = cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
         if (signal.aborted) reject(asError(signal.reason));
         else if (cut && request.reusedSocket && body === undefined) resolve(undefined);
-        else reject(toTrouble(cause, url));
+        else reject(toTrouble(cause, url, proxy));
       };
       within(connectMs, "to connect");
       signal.addEventListener("abort", stop, { once: true });
@@ -226,8 +253,11 @@ export class Transport implements Disposable {
     return Buffer.concat(parts).subarray(0, mostBytes);
   }
 
-  #agent(url: URL, { key, rules, authorities, anyCertificate }: Manner): PlainAgent | SecureAgent {
-    const proxy = this.#proxyFor(url);
+  #agent(
+    url: URL,
+    { key, rules, authorities, anyCertificate }: Manner,
+    proxy: string | undefined,
+  ): PlainAgent | SecureAgent {
     const name = `${url.protocol} ${proxy ?? ""} ${key}`;
     const known = this.#agents.get(name);
     if (known) return known;
@@ -282,23 +312,35 @@ function refused({ host }: URL, why: string): Failure {
   });
 }
 
-function toTrouble(thrown: unknown, url: URL): Failure {
+function toTrouble(thrown: unknown, url: URL, proxy?: string): Failure {
   if (thrown instanceof Trouble) return thrown;
   if (thrown instanceof Failure)
     return thrown.code === "network-denied" ? refused(url, thrown.message) : thrown;
   const { reason, tls, untrusted } = connectionProblem(thrown);
-  const message = `${url.host}: ${reason}`;
   if (tls) {
-    return new Trouble("registry-refused", message, {
+    return new Trouble("registry-refused", `${url.host}: ${reason}`, {
       cause: thrown,
-      hint: untrusted
-        ? `If it has an authority of its own, write caFile: FILE under registries: "${url.host}": of the file for --config.`
-        : `If it speaks plain HTTP, write plainHttp: true under registries: "${url.host}": of the file for --config.`,
+      hint: tlsHint(thrown, url, untrusted),
     });
   }
+  const by = proxy === undefined ? "" : `, by the proxy ${URL.parse(proxy)?.host ?? "that is set"}`;
+  // What it answered when it was asked for the way.
+  const answered =
+    thrown instanceof Error ? /HTTP\/1\.\d (\d{3}[^\r\n]*)/.exec(thrown.message)?.[1] : undefined;
+  const said = proxy === undefined || answered === undefined ? reason : `it answered ${answered}`;
   const gone = thrown instanceof Error && "code" in thrown && thrown.code === "ENOTFOUND";
-  return new Trouble("registry-unavailable", message, {
+  return new Trouble("registry-unavailable", `${url.host}${by}: ${said}`, {
     cause: thrown,
-    ...(gone ? { hint: "Is its name written right?" } : { againMs: 0 }),
+    ...(gone ? { hint: "Is its name written right?" } : {}),
+    ...(gone || answered?.startsWith("4") === true ? {} : { againMs: 0 }),
   });
+}
+
+function tlsHint(thrown: unknown, { host }: URL, untrusted: boolean): string {
+  const where = `under registries: "${host}": of the file for --config`;
+  if (untrusted) return `If it has an authority of its own, write caFile: FILE ${where}.`;
+  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") return "Its certificate is for another name.";
+  if (code === "CERT_HAS_EXPIRED") return "Its certificate has ended. Is the clock here right?";
+  return `If it speaks plain HTTP, write plainHttp: true ${where}.`;
 }
