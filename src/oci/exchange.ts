@@ -64,12 +64,10 @@ export class Exchange implements Disposable {
       const { status } = answer;
       if (status < 300 || expected.includes(status)) return answer;
       const text = (await this.transport.beginning(answer, explanationBytes, signal)).toString();
-      const failure = (): Trouble =>
-        failureOf(ask, answer, {
-          text,
-          clean: (detail) => login.clean(detail, sent),
-          hint: login.hint(),
-        });
+      // As long as the login that was tried is known.
+      const hint = login.hint();
+      const clean = (detail: string): string => login.clean(detail, sent);
+      const failure = (): Trouble => failureOf(ask, answer, { text, clean, hint });
       // Where blobs are kept, our login is nobody's business.
       const own = answer.url.origin === endpoint.base.origin;
       if (status !== 401 || !own) throw failure();
