@@ -69,7 +69,6 @@ async function measure(
     await using runner = createTaskRunner({
       runners: createRunners({ stagingFolder: await artifacts.stagingFolder() }),
       artifacts,
-      images: new Map(),
     });
     await using dispatcher = createLocalDispatcher({ runner });
     let measured: Measured | undefined;

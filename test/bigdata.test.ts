@@ -33,7 +33,7 @@ const folder = mkdtempSync(join(process.env["ATALANTA_BIG_FOLDER"] ?? tmpdir(), 
 const artifacts = await openArtifactStore({ folder: join(folder, "artifacts") });
 const runners = createRunners({ threads: 1, stagingFolder: await artifacts.stagingFolder() });
 const engine = runners.engine({ trust: "thread", owner: "test" });
-const runner = createTaskRunner({ runners, artifacts, images: new Map() });
+const runner = createTaskRunner({ runners, artifacts });
 after(async () => {
   await runner[Symbol.asyncDispose]();
   rmSync(folder, { recursive: true, force: true });

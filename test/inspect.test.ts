@@ -288,10 +288,10 @@ describe("atalanta inspect FILE", () => {
     ]);
   });
 
-  test("an image without a file, and a module that is refused, are 1", () => {
-    const missing = json(workflow("        image: ghcr.io/acme/none:1\n"));
+  test("an image that cannot be had, and a module that is refused, are 1", () => {
+    const missing = json(workflow("        image: 127.0.0.1:1/acme/none:1\n"));
     assert.equal(missing.status, 1);
-    assert.equal(missing.steps[0]?.missing?.code, "module-not-found");
+    assert.equal(missing.steps[0]?.missing?.code, "registry-unavailable");
     assert.equal(json(workflow(`        module: ${module({ entry: "add" })}\n`)).status, 1);
   });
 

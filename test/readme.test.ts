@@ -1,10 +1,27 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { Home, root } from "./cli/command.ts";
+import { putArtifact } from "./oci/images.ts";
+import { StandInRegistry } from "./servers/registry.ts";
 
 const readme = readFileSync(join(root, "README.md"), "utf8");
+
+/** Stands for the registries that the examples name. */
+let server: StandInRegistry;
+before(async () => {
+  server = await StandInRegistry.start();
+  const module = readFileSync(join(root, "test/guests/hello/hello.wasm"));
+  for (const [repository, tag] of [
+    ["acme/step", "1"],
+    ["acme/step", "1.2"],
+    ["acme/split-pages", "1.2"],
+  ] as const) {
+    putArtifact(server, { repository, tag, module });
+  }
+});
+after(() => server[Symbol.asyncDispose]());
 
 test("the workflow in the README is the example that its commands name", () => {
   const [, shown = ""] = /```yaml\n([\s\S]*?) *```/.exec(readme) ?? [];
@@ -23,9 +40,10 @@ describe("README", () => {
     test(`atalanta ${line}`, async () => {
       using home = new Home();
       await prepare(home, line);
-      const { status, stdout, stderr } = home.run(wordsOf(line, home));
-      assert.equal(status, 0, stderr);
-      assert.notEqual(stdout, "");
+      const started = home.start(wordsOf(line, home, server.host));
+      started.process.stdin?.end();
+      assert.equal(await started.ended, 0, started.stderr);
+      assert.notEqual(started.stdout, "");
     });
   }
 });
@@ -35,7 +53,11 @@ describe("--help", () => {
   const names = [...home.run(["--help"]).stdout.matchAll(/^ {2}([a-z]+) {2,}/gm)].map(
     ([, name = ""]) => name,
   );
-  const pages = [[], ...names.filter((name) => name !== "help").map((name) => [name])];
+  const within = [
+    ...home.run(["image", "--help"]).stdout.matchAll(/^ {2}([a-z]+)(?:\|[a-z]+)? [[<]/gm),
+  ].map(([, name = ""]) => ["image", name]);
+  assert.ok(within.length > 3);
+  const pages = [[], ...names.filter((name) => name !== "help").map((name) => [name]), ...within];
   const lines = new Set(
     pages.flatMap((page) =>
       [...home.run([...page, "--help"]).stdout.matchAll(/^ {2}atalanta (.+)$/gm)].map(
@@ -51,15 +73,19 @@ describe("--help", () => {
     test(`atalanta ${line}`, async () => {
       using own = new Home();
       await prepare(own, line);
-      const { status, stderr } = own.run(wordsOf(line, own));
-      assert.equal(status, 0, stderr);
+      // The registry that is asked is in this process.
+      const started = own.start(wordsOf(line, own, server.host));
+      started.process.stdin?.end();
+      assert.equal(await started.ended, 0, started.stderr);
     });
   }
 });
 
 /** Words of an example; what it writes goes to the test's own folder, and what a shell would do with its output is left out. */
-function wordsOf(line: string, home: Home): readonly string[] {
+function wordsOf(line: string, home: Home, registry: string): readonly string[] {
   return line
+    .replace(/(?:ghcr\.io|localhost:5000)(?=\/(?:acme|step))/, registry)
+    .replace(`${registry}/step`, `${registry}/acme/step`)
     .replace("--output-dir out", `--output-dir ${join(home.folder, "out")}`)
     .replace(/^(cp \S+) out/, `$1 ${join(home.folder, "out")}`)
     .replace(

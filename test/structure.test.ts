@@ -15,7 +15,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   runner: ["errors", "limits", "wasi", "engine"],
   archives: ["errors", "wasi"],
   artifacts: ["errors", "limits", "wasi", "archives"],
-  task: ["errors", "limits", "network", "engine", "runner", "artifacts"],
+  task: ["errors", "limits", "network", "oci", "engine", "runner", "artifacts"],
   container: ["errors", "limits", "wasi", "task"],
   dispatch: ["errors", "limits", "task"],
   locks: ["errors"],

@@ -61,7 +61,6 @@ async function run(file: string, artifacts: ArtifactStore, data: string): Promis
   await using runner = createTaskRunner({
     runners: createRunners(),
     artifacts,
-    images: new Map(),
   });
   await using dispatcher = createLocalDispatcher({ runner });
   using journal = openJournal({ folder: data });

@@ -94,6 +94,7 @@ function nodeStatus(node: RunNode): Json {
     },
     outputs: node.outputs && outputs(node.outputs),
     usage: node.usage,
+    imageDigest: node.imageDigest,
     limitsReached: node.limitsReached,
     memoizationStatus: node.memoized === undefined ? undefined : { hit: node.memoized },
     children: node.children.length === 0 ? undefined : node.children,

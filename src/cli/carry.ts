@@ -59,7 +59,10 @@ export function runOptions(command: Command): Command {
     );
 }
 
-type How = Pick<RunWorkflowOptions, "dispatcher" | "signal" | "onChange" | "onOutput" | "onNotice">;
+type How = Pick<
+  RunWorkflowOptions,
+  "dispatcher" | "signal" | "onChange" | "onOutput" | "onNotice" | "resolveImage"
+>;
 
 /**
  * Lets `work` carry a run on with a session for its steps, shows its progress, and reports its end. Without a state at the end, another
@@ -96,6 +99,7 @@ async function shown(
   const output = options.log ? new OutputLines(progress, how) : undefined;
   return await work(session, {
     dispatcher: session.dispatcher,
+    resolveImage: session.resolveImage,
     signal: interrupted,
     onChange: (nodes, state) => {
       output?.update(nodes, state.begin.name);

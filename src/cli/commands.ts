@@ -33,6 +33,11 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         "Show what a module could do, and what a workflow lets it do",
         async () => (await import("./inspect.ts")).addInspect,
       ],
+      [
+        "image",
+        "Pull, show and remove images of modules",
+        async () => (await import("./image.ts")).addImage,
+      ],
       ["list", "List runs, the newest first", async () => (await import("./list.ts")).addList],
       [
         "get",

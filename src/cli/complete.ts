@@ -38,8 +38,13 @@ async function found(before: readonly string[], word: string): Promise<readonly 
   if (!entry) return [];
   const holder = new Command();
   (await entry.load())(holder);
-  const [command] = holder.commands;
-  if (!command) return [];
+  const [first] = holder.commands;
+  if (!first) return [];
+  const inner = first.commands;
+  const command = inner.find((item) => item.name() === rest[0]) ?? first;
+  if (inner.length > 0 && command === first && !word.startsWith("-")) {
+    return inner.map((item) => item.name());
+  }
   const last = rest.at(-1) ?? "";
   const open = command.options.find(
     (option) => [option.short, option.long].includes(last) && (option.required || option.optional),

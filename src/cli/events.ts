@@ -91,6 +91,7 @@ function nodeJson(node: RunNode): Readonly<Record<string, unknown>> {
     failure: node.failure,
     timings: node.timings,
     usage: node.usage,
+    imageDigest: node.imageDigest,
     limitsReached: node.limitsReached,
     memoized: node.memoized,
     waitingFor: node.waitingFor,

@@ -4,11 +4,14 @@ import { Failure } from "../errors/mod.ts";
 import { createGate } from "../network/mod.ts";
 import { hostLimits, reachedLimit, resolveLimits, type Limits } from "../limits/mod.ts";
 import { createRunners, parseTrust } from "../runner/mod.ts";
+import { makeReady } from "../task/mod.ts";
 import { allowAddressHelp, trustHelp } from "./carry.ts";
 import { mountOf, shareFolder, writeBack } from "./folder.ts";
+import { isImage, openUserImages } from "./images.ts";
 import { interrupted } from "./interrupt.ts";
 import { askedLimits, checkLimit } from "./limits.ts";
 import { printFailure } from "./print.ts";
+import { nobody } from "./operator.ts";
 import { collect, pair } from "./options.ts";
 import { printable } from "./text.ts";
 
@@ -32,7 +35,10 @@ export function addExec(program: Command): void {
   program
     .command("exec")
     .description("Run one module in a sandbox, like a local command")
-    .argument("<module>", "a .wasm file built for wasip1")
+    .argument(
+      "<module>",
+      "a .wasm file built for wasip1, or an image such as ghcr.io/acme/step:1.2",
+    )
     .argument("[args...]", "its arguments, after --")
     .option(
       "--dir <host:guest[:ro]>",
@@ -50,14 +56,27 @@ export function addExec(program: Command): void {
     .option("--memory <size>", "memory limit, such as 64Mi (default 256Mi)")
     .addHelpText(
       "after",
-      "\nExample:\n  atalanta exec guest.wasm --dir ./in:/in:ro --env A=b -- arg1 arg2",
+      "\nExamples:\n  atalanta exec guest.wasm --dir ./in:/in:ro --env A=b -- arg1 arg2\n  atalanta exec ghcr.io/acme/step:1.2 -- arg1",
     )
     .action(async (path: string, args: readonly string[], options: Options) => {
       await using runners = createRunners({ threads: 1, spares: 0 });
       const trust = options.trust === undefined ? "thread" : parseTrust(options.trust, "--trust");
       const engine = runners.engine({ trust, owner: "local" });
       const limits = limitsOfCommand(options);
-      const module = await engine.load({ path }, { limits });
+      await using images = isImage(path)
+        ? await openUserImages(nobody, { limits, allowAddresses: options.allowAddress })
+        : undefined;
+      using program = await makeReady(
+        images
+          ? { module: { image: path }, arguments: args, afterEntrypoint: true }
+          : { module: { path }, arguments: args },
+        {
+          engine,
+          limits,
+          signal: interrupted,
+          ...(images ? { images: () => Promise.resolve(images) } : {}),
+        },
+      );
       const folders = options.dir.map(shareFolder);
       // Whoever runs a module by hand is both sides.
       const allowedHosts = options.allowHost;
@@ -67,12 +86,19 @@ export function addExec(program: Command): void {
       using passage = await gate.open({ allowedHosts, secrets: [], limits });
       const writable = folders.filter((folder) => !folder.readOnly);
       const result = await engine.run(
-        module,
+        program.module,
         {
-          arguments: [module.name, ...args],
-          environment: new Map(options.env.map((text) => pair("--env", text))),
-          mounts: folders.map(mountOf),
-          preopens: folders.map((folder) => folder.path),
+          arguments: program.arguments,
+          environment: new Map([
+            ...program.environment,
+            ...options.env.map((text) => pair("--env", text)),
+          ]),
+          mounts: [...program.mounts, ...folders.map(mountOf)],
+          preopens: [
+            // An image's own files are seen as in a container; without them there is nothing but the folders given.
+            ...(program.mounts.length > 0 ? ["/"] : []),
+            ...folders.map((folder) => folder.path),
+          ],
           collect: writable.map((folder) => folder.path),
           limits,
           ...(options.stdin === undefined

@@ -45,8 +45,10 @@ export interface InspectedStep {
 interface Given {
   readonly bundle: Bundle;
   readonly engine: Engine;
-  /** Module files by image reference. */
-  readonly images: ReadonlyMap<string, string>;
+  /** Module files that stand for images, by reference. */
+  readonly overrides: ReadonlyMap<string, string>;
+  /** The module file of any other image. */
+  readonly moduleOf: (image: string) => Promise<string>;
   readonly operator: Operator;
   /** What the host allows. */
   readonly limits: Limits;
@@ -103,7 +105,7 @@ async function inspectWasm(
     const limits = resolveLimits(fixed ? wasm.limits : {}, given.limits);
     const grants = fixed ? { ...written, limits: stepLimits(limits) } : written;
     const options = { limits, ...(given.signal ? { signal: given.signal } : {}) };
-    const module = await describe(pathOf(wasm, given), given.engine, options);
+    const module = await describe(await pathOf(wasm, given), given.engine, options);
     const differing = differences(grants, { module, limits, operator: given.operator });
     return { ...known, grants, module, ...differing };
   } catch (thrown) {
@@ -114,7 +116,10 @@ async function inspectWasm(
 }
 
 /** The file that `run` would load. */
-function pathOf({ module, image = "" }: Wasm, { bundle, images }: Given): string {
+async function pathOf(
+  { module, image = "" }: Wasm,
+  { bundle, overrides, moduleOf }: Given,
+): Promise<string> {
   const written = module ?? image;
   if (written.includes("{{")) {
     throw new Failure("module-not-found", `"${written}" is known only when the step runs`, {
@@ -122,11 +127,7 @@ function pathOf({ module, image = "" }: Wasm, { bundle, images }: Given): string
     });
   }
   if (module !== undefined) return resolve(bundle.folder, module);
-  const path = images.get(image);
-  if (path !== undefined) return path;
-  throw new Failure("module-not-found", `No module is known for the image "${image}"`, {
-    hint: `Name a local file for it under "images:" in atalanta.yaml, or with --image "${image}=FILE".`,
-  });
+  return overrides.get(image) ?? (await moduleOf(image));
 }
 
 function templated(value: object | undefined): boolean {

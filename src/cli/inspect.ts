@@ -3,9 +3,11 @@ import type { Command } from "commander";
 import { describe, type Description, type Engine } from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { resolveLimits } from "../limits/mod.ts";
+import type { Images } from "../oci/mod.ts";
 import { createRunners, parseTrust, strongest, type Trust } from "../runner/mod.ts";
 import { trustHelp } from "./carry.ts";
-import { readConfiguration } from "./configuration.ts";
+import { readConfiguration, readOperatorFile } from "./configuration.ts";
+import { isImage, openUserImages } from "./images.ts";
 import { compareModules, compareSteps, type Difference } from "./inspect-diff.ts";
 import { inspectSteps, type InspectedStep } from "./inspect-steps.ts";
 import { differenceLines, moduleLines, stepLines } from "./inspect-text.ts";
@@ -31,7 +33,10 @@ export function addInspect(program: Command): void {
   program
     .command("inspect")
     .description("Show what a module could do, and what a workflow lets it do; nothing is run")
-    .argument("<file...>", "a .wasm module, or a workflow and files with what it refers to")
+    .argument(
+      "<file...>",
+      "a .wasm module, an image, or a workflow and files with what it refers to",
+    )
     .option(
       "--diff <old>",
       "say what the file can do more and less than this older one (repeatable, for several files)",
@@ -51,6 +56,7 @@ An import is a possibility: what a module really may do is what it could do and 
 
 Examples:
   atalanta inspect test/guests/hello/hello.wasm
+  atalanta inspect ghcr.io/acme/split-pages:1.2
   atalanta inspect examples/words/workflow.yaml
   atalanta inspect test/guests/hello/hello.wasm --diff test/guests/probe/probe.wasm
   atalanta inspect examples/words/workflow.yaml --json
@@ -93,7 +99,7 @@ async function look(
 ): Promise<Look | undefined> {
   const { engine, json, workflow } = given;
   const [first = "", ...more] = files;
-  if (await isModule(first)) {
+  if (isImage(first) || (await isModule(first))) {
     if (more.length > 0) {
       throw new Failure("invalid-argument", `"${first}" is a module; one is looked at at a time`, {
         hint: "Give one module, or the files of one workflow.",
@@ -101,7 +107,10 @@ async function look(
     }
     const limits = resolveLimits({}, await readHostLimits(given));
     const options = { limits, signal: interrupted };
-    return { kind: "module", module: await describe(first, engine, options) };
+    if (!isImage(first)) return { kind: "module", module: await describe(first, engine, options) };
+    await using images = await openUserImages(await readOperatorFile(given.config), { limits });
+    using image = await images.get(first, { signal: interrupted });
+    return { kind: "module", module: await describe(image.module.path, engine, options) };
   }
   const name = workflow === undefined ? {} : { name: workflow };
   const limits = await readHostLimits(given);
@@ -109,12 +118,19 @@ async function look(
   if (!bundle) return undefined;
   const { images, operator, trust } = await readConfiguration(bundle.folder, given.config);
   const named = given.image.map((text) => pair("--image", text));
+  const hostLimits = limitsOfHost(given.limit, operator.limits);
+  await using stack = new AsyncDisposableStack();
+  let opened: Promise<Images> | undefined;
   const steps = await inspectSteps({
     bundle,
     engine,
-    images: new Map([...images, ...named]),
+    overrides: new Map([...images, ...named]),
+    moduleOf: async (reference) => {
+      opened ??= openUserImages(operator, { limits: hostLimits }).then((found) => stack.use(found));
+      return stack.use(await (await opened).get(reference, { signal: interrupted })).module.path;
+    },
     operator,
-    limits: limitsOfHost(given.limit, operator.limits),
+    limits: hostLimits,
     trust: strongest(trust, given.trust),
     signal: interrupted,
   });

@@ -4,11 +4,14 @@ import { openArtifactStore, type ArtifactStore } from "../artifacts/mod.ts";
 import { createLocalDispatcher, type Dispatcher } from "../dispatch/mod.ts";
 import type { Bundle } from "../document/mod.ts";
 import { createGate } from "../network/mod.ts";
+import type { Images } from "../oci/mod.ts";
 import { createRunners, strongest, type Runners, type Trust } from "../runner/mod.ts";
 import { createTaskRunner, type ContainerRunner } from "../task/mod.ts";
+import type { RunWorkflowOptions } from "../workflow/mod.ts";
 import { readConfiguration } from "./configuration.ts";
 import { detectRuntime, needsContainers } from "./containers.ts";
 import { homeFolder } from "./home.ts";
+import { openUserImages } from "./images.ts";
 import { limitsOfHost } from "./limits.ts";
 import { pair } from "./options.ts";
 
@@ -16,6 +19,8 @@ import { pair } from "./options.ts";
 export interface Session extends AsyncDisposable {
   readonly artifacts: ArtifactStore;
   readonly dispatcher: Dispatcher;
+  /** The digest that an image has now; undefined where a file stands for it. */
+  readonly resolveImage: NonNullable<RunWorkflowOptions["resolveImage"]>;
 }
 
 /**
@@ -54,10 +59,11 @@ export async function openSession(options: {
     secrets,
     ...(authorities.length === 0 ? {} : { authorities: [...rootCertificates, ...authorities] }),
   });
-  const images = new Map([
+  const overrides = new Map([
     ...configuration.images,
     ...options.images.map((text) => pair("--image", text)),
   ]);
+  const limits = limitsOfHost(options.limits, configuration.operator.limits);
   await using stack = new AsyncDisposableStack();
   const containers = (await needsContainers(bundle))
     ? stack.use(await containerRunner())
@@ -66,6 +72,13 @@ export async function openSession(options: {
     folder: join(homeFolder(), "artifacts"),
     ...(durability === undefined ? {} : { durability }),
   });
+  let opened: Promise<Images> | undefined;
+  const images = (): Promise<Images> =>
+    (opened ??= openUserImages(configuration.operator, {
+      limits,
+      ...(options.allowAddresses ? { allowAddresses: options.allowAddresses } : {}),
+    }));
+  stack.defer(async () => (await opened)?.[Symbol.asyncDispose]());
   // Beside the artifacts: what a guest leaves is stored by a second name instead of a copy.
   const runners = createRunners({ stagingFolder: await artifacts.stagingFolder() });
   const trust = strongest(configuration.trust, options.trust);
@@ -74,9 +87,10 @@ export async function openSession(options: {
       runners,
       trust,
       artifacts,
+      overrides,
       images,
       gate,
-      limits: limitsOfHost(options.limits, configuration.operator.limits),
+      limits,
       ...(containers ? { containers } : {}),
     }),
   );
@@ -88,7 +102,9 @@ export async function openSession(options: {
     }),
   );
   const kept = stack.move();
-  return { artifacts, dispatcher, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  const resolveImage: Session["resolveImage"] = async (image, how) =>
+    overrides.has(image) ? undefined : (await images()).resolve(image, how);
+  return { artifacts, dispatcher, resolveImage, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 /** Processes take a moment to start; and a class that cannot be had is better known before anything has run. */

@@ -276,10 +276,15 @@ function scalarOf(form: Form): Shape {
   return { kind: "scalar", form };
 }
 
+const pullPolicy = offered("When the image is pulled.", text(["Always", "IfNotPresent", "Never"]));
 const wasmKeys: Readonly<Record<string, Key>> = {
   image: offered("OCI reference of the module.", text()),
+  imagePullPolicy: pullPolicy,
   module: offered("Module file, relative to the workflow's file; local runs only.", text()),
-  command: offered("Arguments of the module. argv[0] is the image's entry point.", list(scalar)),
+  command: offered(
+    "Arguments of the module. argv[0] is the image's entry point, whose own arguments they replace.",
+    list(scalar),
+  ),
   args: offered("Further arguments, after those of command.", list(scalar)),
   env: offered("Environment of the module; it gets nothing else.", environment),
   stdin: offered("Text on standard input.", text()),
@@ -319,7 +324,7 @@ const containerKeys: Readonly<Record<string, Key>> = {
   args: offered("Arguments.", list(scalar)),
   env: offered("Environment.", environment),
   workingDir: offered("Folder it starts in.", text()),
-  imagePullPolicy: offered("When the image is pulled.", text(["Always", "IfNotPresent", "Never"])),
+  imagePullPolicy: pullPolicy,
   resources: offered(
     "Memory and processor.",
     object("Resources", "Memory and processor.", {

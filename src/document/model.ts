@@ -125,6 +125,7 @@ export interface Template {
 /** What a `wasm:` template runs. */
 export interface Wasm {
   readonly image?: string;
+  readonly imagePullPolicy?: "Always" | "IfNotPresent" | "Never";
   /** A module file, relative to the workflow's file; local runs only. */
   readonly module?: string;
   readonly command?: readonly Scalar[];

@@ -184,6 +184,7 @@ function fromContainer(template: Mapping, type: "container" | "script", report: 
   const memory = child(child(resources, "limits"), "memory");
   let wasm = madeMapping(container, {
     image: child(container, "image"),
+    imagePullPolicy: child(container, "imagePullPolicy"),
     command:
       command?.kind === "sequence" ? { ...command, items: command.items.slice(1) } : undefined,
     args,

@@ -52,7 +52,6 @@ const deepest = 3;
 /** A config is a page of JSON. */
 const configBytes = 4 * 1024 * 1024;
 const mostLayers = 128;
-const moduleFile = "module.wasm";
 const nothingSaid = { entrypoint: [], command: [], environment: [], workingDir: "" };
 
 /** Brings an image into a folder and finds its module. */
@@ -71,11 +70,12 @@ export async function pull(options: PullOptions): Promise<Pulled> {
   const { layer, packaging } = contents;
   const { limits, folder } = options;
   if (layer.size > limits.moduleBytes) throw tooLarge(layer.size, options);
-  const path = join(folder, moduleFile);
+  const name = moduleFile(options);
+  const path = join(folder, name);
   await fetchAll([{ ...layer, path }], options);
   await checkModule(path, `layer "${layer.mediaType}"`);
   // The module's digest is ours, whatever algorithm the layer's has.
-  const module = { path: moduleFile, digest: await digestOf(path), size: layer.size };
+  const module = { path: name, digest: await digestOf(path), size: layer.size };
   return { packaging, module, config: nothingSaid, entries: [] };
 }
 
@@ -129,7 +129,7 @@ async function pullFiles(
   return {
     packaging,
     module,
-    config,
+    config: started(config),
     entries: entries
       .filter((entry) => entry !== found)
       .map((entry) =>
@@ -138,6 +138,14 @@ async function pullFiles(
           : entry,
       ),
   };
+}
+
+/** An image may name what runs as its command. */
+function started({ entrypoint, command, environment, workingDir }: ImageConfig): Pulled["config"] {
+  const [program, ...rest] = command;
+  if (entrypoint.length > 0 || program === undefined)
+    return { entrypoint, command, environment, workingDir };
+  return { entrypoint: [program], command: rest, environment, workingDir };
 }
 
 type FileEntry = Extract<TreeEntry, { readonly kind: "file" }>;
@@ -195,7 +203,8 @@ async function moduleAt(entry: FileEntry, options: PullOptions): Promise<Pulled[
   const { content } = entry;
   if (content.kind !== "slice") throw new Error("what came out of a layer lies in a file");
   if (content.size > limits.moduleBytes) throw tooLarge(content.size, options);
-  const path = join(folder, moduleFile);
+  const name = moduleFile(options);
+  const path = join(folder, name);
   if ((await stat(content.path)).size === content.size) await rename(content.path, path);
   else {
     await using from = await open(content.path);
@@ -205,7 +214,7 @@ async function moduleAt(entry: FileEntry, options: PullOptions): Promise<Pulled[
     await to.writeFile(bytes);
   }
   await checkModule(path, `entry point "${entry.path.slice(0, 200)}"`);
-  return { path: moduleFile, digest: await digestOf(path), size: content.size };
+  return { path: name, digest: await digestOf(path), size: content.size };
 }
 
 async function fetchAll(
@@ -227,6 +236,11 @@ async function fetchAll(
     );
     before += blob.size;
   }
+}
+
+/** Messages show the file's name. */
+function moduleFile({ reference: { repository } }: PullOptions): string {
+  return `${repository.slice(repository.lastIndexOf("/") + 1)}.wasm`;
 }
 
 /** A word on what else it is, before anything is compiled. */

@@ -5,6 +5,7 @@ import type { StoredArtifact } from "../artifacts/mod.ts";
 import type { AskedLimits } from "../limits/mod.ts";
 import type { AskedHost, HostUsage, SecretReference } from "../network/mod.ts";
 
+export { makeReady } from "./program.ts";
 export { createTaskRunner } from "./runner.ts";
 export type { StoredArtifact } from "../artifacts/mod.ts";
 
@@ -57,10 +58,18 @@ interface OutputParameter {
 /** A module that runs in a sandbox. */
 export interface WasmProgram {
   readonly kind: "wasm";
-  /** An OCI reference, or a module file for local runs. */
-  readonly module: { readonly image: string } | { readonly path: string };
+  /** An OCI reference, with its digest when it was looked up before, or a module file for local runs. */
+  readonly module:
+    | {
+        readonly image: string;
+        readonly digest?: string;
+        readonly pullPolicy?: "Always" | "IfNotPresent" | "Never";
+      }
+    | { readonly path: string };
   /** Arguments after argv[0]. */
   readonly arguments: readonly string[];
+  /** Whether they come behind those of the image's entry point; without any, the image's own command does. */
+  readonly afterEntrypoint?: boolean;
   readonly limits: AskedLimits;
   /** How far it is to be kept from others; a host may have a stronger class for all. */
   readonly trust?: Trust;
@@ -187,6 +196,8 @@ export interface TaskResult {
   readonly limitsReached?: readonly FailureRecord[];
   /** Digest of the module that ran, so that a change between two steps is seen. */
   readonly moduleDigest?: string;
+  /** Digest of the image that it came from: `NAME@DIGEST` is the same one at any time. */
+  readonly imageDigest?: string;
 }
 
 export interface RunTaskOptions {

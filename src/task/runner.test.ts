@@ -20,7 +20,6 @@ const artifacts = await openArtifactStore({ folder: join(folder, "artifacts") })
 const runner = createTaskRunner({
   runners: createRunners({ threads: 1, stagingFolder: await artifacts.stagingFolder() }),
   artifacts,
-  images: new Map(),
 });
 after(async () => {
   await runner[Symbol.asyncDispose]();

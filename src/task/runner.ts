@@ -1,4 +1,3 @@
-import { basename } from "node:path";
 import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
 import type { Collected, Mount, Result } from "../engine/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
@@ -15,6 +14,7 @@ import { strongest, type Runners, type Trust } from "../runner/mod.ts";
 import { createGate, type Gate, type Passage } from "../network/mod.ts";
 import { checkedPath, inputContent } from "./inputs.ts";
 import { takeOutputs } from "./outputs.ts";
+import { makeReady, type ModuleSources } from "./program.ts";
 import { createLog, type Log } from "./log.ts";
 import type {
   ContainerProgram,
@@ -26,13 +26,11 @@ import type {
   WasmProgram,
 } from "./mod.ts";
 
-export interface TaskRunnerOptions {
+export interface TaskRunnerOptions extends ModuleSources {
   readonly runners: Runners;
   /** The class of every program that asks for none, and of those that ask for a weaker one; default `thread`. */
   readonly trust?: Trust;
   readonly artifacts: ArtifactStore;
-  /** Module files by image reference. */
-  readonly images: ReadonlyMap<string, string>;
   /** Runs container programs; absent: they end with the failure `container-runtime`. */
   readonly containers?: ContainerRunner;
   /** The way to hosts; absent: no program gets to one, and none gets a secret. */
@@ -49,7 +47,7 @@ export function createTaskRunner(options: TaskRunnerOptions): TaskRunner {
 /** How a program ended, whatever ran it. */
 interface Ended extends Pick<
   TaskResult,
-  "phase" | "message" | "exitCode" | "stack" | "failure" | "usage" | "moduleDigest"
+  "phase" | "message" | "exitCode" | "stack" | "failure" | "usage" | "moduleDigest" | "imageDigest"
 > {
   readonly stdout: Uint8Array;
   readonly collected: readonly Collected[];
@@ -142,19 +140,32 @@ class Runner implements TaskRunner {
       owner: task.owner ?? localOwner,
     });
     const { timings, collect } = run;
-    const start = performance.now();
     const timeMs = Math.min(run.limits.timeMs, task.timeoutMs ?? run.limits.timeMs);
     const limits = { ...run.limits, timeMs };
-    const module = await engine.load({ path: this.#find(program) }, { limits });
-    timings.compileMs = performance.now() - start;
+    using ready = await makeReady(program, {
+      ...this.#options,
+      engine,
+      limits,
+      signal: run.options.signal,
+    });
+    timings.pullMs = ready.pullMs;
+    timings.compileMs = ready.compileMs;
     const inputs = await this.#inputs(task, run);
     using passage = await this.#passage(task, program, limits);
     const result = await engine.run(
-      module,
+      ready.module,
       {
-        arguments: [basename(module.name, ".wasm"), ...program.arguments],
-        environment: new Map([...environment(task), ...(passage?.environment ?? [])]),
-        mounts: [...parents(collect), ...inputs.map((input) => ({ ...input, readOnly: false }))],
+        arguments: ready.arguments,
+        environment: new Map([
+          ...ready.environment,
+          ...environment(task),
+          ...(passage?.environment ?? []),
+        ]),
+        mounts: [
+          ...ready.mounts,
+          ...parents(collect),
+          ...inputs.map((input) => ({ ...input, readOnly: false })),
+        ],
         collect,
         limits,
         ...stdin(task),
@@ -172,7 +183,8 @@ class Runner implements TaskRunner {
       collected,
       limitsReached,
       usage: { cpuMs, wallMs, memoryBytes, filesCreated, filesBytesWritten, ...http },
-      moduleDigest: module.digest,
+      moduleDigest: ready.module.digest,
+      ...(ready.imageDigest === undefined ? {} : { imageDigest: ready.imageDigest }),
     };
   }
 
@@ -238,16 +250,6 @@ class Runner implements TaskRunner {
     }
     run.timings.artifactsMs += performance.now() - start;
     return inputs;
-  }
-
-  #find(program: WasmProgram): string {
-    const { module } = program;
-    if ("path" in module) return module.path;
-    const path = this.#options.images.get(module.image);
-    if (path !== undefined) return path;
-    throw new Failure("module-not-found", `No module is known for the image "${module.image}"`, {
-      hint: `Registries are not read yet: name a local file for it under "images:" in atalanta.yaml, or with --image "${module.image}=FILE".`,
-    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -20,6 +20,8 @@ const pollMs = 150;
 const spareTasks = 4;
 const longestTimerMs = 2 ** 31 - 1;
 
+type PullPolicy = NonNullable<Work["program"]["imagePullPolicy"]>;
+
 export interface RunWorkflowOptions {
   /** The right to go on with the run; stays the caller's to dispose of. */
   readonly claim: Claim;
@@ -30,6 +32,11 @@ export interface RunWorkflowOptions {
   readonly onChange?: (nodes: readonly RunNode[], state: RunState) => void;
   /** What a guest writes, as it comes. Without it nothing is sent while guests run. */
   readonly onOutput?: (node: string, stream: "stdout" | "stderr", bytes: Uint8Array) => void;
+  /** The digest that an image has now; undefined where a file stands for it. Without this each step looks for itself. */
+  readonly resolveImage?: (
+    image: string,
+    options: { readonly signal: AbortSignal; readonly pullPolicy?: PullPolicy },
+  ) => Promise<string | undefined>;
   /** Something that a person should know and that changes nothing. */
   readonly onNotice?: (message: string) => void;
   /** Milliseconds since 1970; default: the machine's clock. */
@@ -66,6 +73,8 @@ export interface Replayed {
   readonly remembers: readonly Remember[];
   /** Digest of each module that ran, by its path or image. */
   readonly modules: Map<string, string>;
+  /** What each image was when the run first used it: it stays that. */
+  readonly images: Map<string, string>;
 }
 
 interface Remember {
@@ -79,11 +88,15 @@ export function replay(recorded: Recorded): Replayed {
   const outstanding = new Outstanding();
   const remembers: Remember[] = [];
   const modules = new Map<string, string>();
+  const images = new Map<string, string>();
   let lastAt = 0;
   for (const event of recorded.events) {
     lastAt = event.at;
     const work = event.type === "ended" ? outstanding.work.get(event.node) : undefined;
-    if (work && event.type === "ended") noteModule(modules, work, event.result);
+    if (work && event.type === "ended") {
+      noteModule(modules, work, event.result);
+      noteImage(images, work, event.result);
+    }
     const effects = planner.apply(event);
     outstanding.note(event, effects);
     for (const effect of effects) {
@@ -91,7 +104,7 @@ export function replay(recorded: Recorded): Replayed {
     }
   }
   planner.changed();
-  return { planner, outstanding, lastAt, remembers, modules };
+  return { planner, outstanding, lastAt, remembers, modules, images };
 }
 
 interface Running {
@@ -105,6 +118,7 @@ class Run {
   readonly #planner: Planner;
   readonly #outstanding: Outstanding;
   readonly #modules: Map<string, string>;
+  readonly #images: Map<string, string>;
   readonly #now: () => number;
   readonly #done = Promise.withResolvers<void>();
   /** Has happened and is not in the journal yet. */
@@ -127,6 +141,7 @@ class Run {
     this.#planner = found.planner;
     this.#outstanding = found.outstanding;
     this.#modules = found.modules;
+    this.#images = found.images;
     this.#lastAt = found.lastAt;
     this.#now = options.now ?? Date.now;
     for (const { effect, at } of found.remembers) this.#claim.remember(effect, effect.outputs, at);
@@ -277,7 +292,9 @@ class Run {
     const handedOverAt = this.#now();
     let result: TaskResult;
     try {
-      result = await dispatcher.dispatch(toTask(work, this.#claim.recorded.begin, handedOverAt), {
+      const digest = await this.#pinned(work, stop.signal);
+      const task = toTask(work, this.#claim.recorded.begin, handedOverAt, digest);
+      result = await dispatcher.dispatch(task, {
         signal: stop.signal,
         ...(onOutput ? { onOutput: (stream, bytes) => onOutput(node, stream, bytes) } : {}),
       });
@@ -290,12 +307,28 @@ class Run {
     if (this.#over) return;
     this.#guarded(() => {
       if (result.failure?.code === "storage") throw fullDisk(this.#claim.name, result.failure);
+      noteImage(this.#images, work, result);
       const changed = noteModule(this.#modules, work, result);
       if (changed !== undefined) this.#options.onNotice?.(changed);
       const startedAt = Math.trunc(handedOverAt + result.timings.queueMs);
       this.#post({ type: "ended", at: this.#time(), node, attempt, startedAt, result });
       this.#start();
     });
+  }
+
+  /** The digest of the work's image: all steps of a run have the same one, whatever becomes of the tag meanwhile. */
+  async #pinned(work: Work, signal: AbortSignal): Promise<string | undefined> {
+    const image = imageOf(work);
+    const { resolveImage } = this.#options;
+    if (image === undefined || !resolveImage) return undefined;
+    const known = this.#images.get(image);
+    if (known !== undefined) return known;
+    const { imagePullPolicy: pullPolicy } = work.program;
+    const found = await resolveImage(image, { signal, ...(pullPolicy ? { pullPolicy } : {}) });
+    // Another step may have looked it up meanwhile, and its answer counts.
+    const digest = this.#images.get(image) ?? found;
+    if (digest !== undefined) this.#images.set(image, digest);
+    return digest;
   }
 
   #cancel(node: string, reason: string): void {
@@ -435,4 +468,13 @@ function noteModule(
   modules.set(name, digest);
   if (before === undefined || before === digest) return undefined;
   return `The module "${name}" has changed since an earlier step of this run: ${before} is now ${digest}`;
+}
+
+function imageOf({ kind, program }: Work): string | undefined {
+  return kind === "wasm" ? program.image : undefined;
+}
+
+function noteImage(images: Map<string, string>, work: Work, { imageDigest }: TaskResult): void {
+  const image = imageOf(work);
+  if (image !== undefined && imageDigest !== undefined) images.set(image, imageDigest);
 }

@@ -8,8 +8,11 @@ import type { Begin, Work } from "./plan/mod.ts";
 /** The planner calls work off at its deadline, with its own words; this is for a runner that does not hear it. */
 const graceMs = 1000;
 
-/** Turns a leaf that is ready into a task. Throws a `Failure` when the document asks for what is not there. */
-export function toTask(work: Work, begin: Begin, now: number): Task {
+/**
+ * Turns a leaf that is ready into a task. `imageDigest` is what its image is in this run, if that is known. Throws a `Failure` when the document asks
+ * for what is not there.
+ */
+export function toTask(work: Work, begin: Begin, now: number, imageDigest?: string): Task {
   const { program } = work;
   const stdin = "stdin" in program ? program.stdin : undefined;
   return {
@@ -17,7 +20,9 @@ export function toTask(work: Work, begin: Begin, now: number): Task {
     key: `${begin.uid}/${work.node}/${work.attempt}`,
     owner: begin.namespace,
     program:
-      work.kind === "wasm" ? wasm(asWasm(program), begin.bundle) : container(asContainer(program)),
+      work.kind === "wasm"
+        ? wasm(asWasm(program), begin.bundle, imageDigest)
+        : container(asContainer(program)),
     environment: (program.env ?? []).map(({ name, value, valueFrom }) =>
       valueFrom?.secretKeyRef
         ? { name, secret: valueFrom.secretKeyRef }
@@ -43,13 +48,19 @@ function asContainer(program: Work["program"]): Script {
   throw new Failure("workflow-invalid", "A container step has no image");
 }
 
-function wasm(program: Wasm, bundle: Bundle): WasmProgram {
+function wasm(program: Wasm, bundle: Bundle, digest: string | undefined): WasmProgram {
+  const { image = "", imagePullPolicy: pullPolicy } = program;
   return {
     kind: "wasm",
     module:
       program.module === undefined
-        ? { image: program.image ?? "" }
+        ? {
+            image,
+            ...(digest === undefined ? {} : { digest }),
+            ...(pullPolicy === undefined ? {} : { pullPolicy }),
+          }
         : { path: resolve(bundle.folder, program.module) },
+    ...(program.command === undefined ? { afterEntrypoint: true } : {}),
     arguments: [...(program.command ?? []), ...(program.args ?? [])].map(String),
     limits: program.limits ?? {},
     ...(program.trust === undefined ? {} : { trust: program.trust }),

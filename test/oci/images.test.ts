@@ -465,8 +465,8 @@ describe("The cache", () => {
     const folder = join(base, String(folders++));
     const name = `${server.host}/step:1`;
     const harm: readonly (readonly [string, (path: string) => void])[] = [
-      ["module.wasm", (path) => truncateSync(path, 10)],
-      ["module.wasm", (path) => rmSync(path)],
+      ["step.wasm", (path) => truncateSync(path, 10)],
+      ["step.wasm", (path) => rmSync(path)],
       ["image.json", (path) => writeFileSync(path, "{")],
     ];
     for (const [file, work] of harm) {

@@ -60,7 +60,7 @@ export const freshFolder = (): string => join(base, `home-${folders++}`);
 export async function openSetting(folder: string = freshFolder()): Promise<Setting> {
   const journal = openJournal({ folder });
   const artifacts = await openArtifactStore({ folder: join(folder, "artifacts") });
-  const runner = createTaskRunner({ runners: createRunners(), artifacts, images: new Map() });
+  const runner = createTaskRunner({ runners: createRunners(), artifacts });
   const local = createLocalDispatcher({ runner });
   const dispatched: string[] = [];
   let under = 0;

@@ -222,6 +222,7 @@ export function leafEnded(plan: Plan, event: Extract<RunEvent, { readonly type: 
   node.log = result.log;
   node.timings = result.timings;
   node.usage = result.usage;
+  node.imageDigest = result.imageDigest;
   const { stderrTail, stack, failure, limitsReached } = result;
   if (stderrTail !== undefined || stack || failure || limitsReached) {
     node.note({ stderrTail, stack, failure, limitsReached });

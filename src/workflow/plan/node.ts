@@ -33,6 +33,7 @@ export class PlanNode implements RunNode {
   log: StoredArtifact | undefined = undefined;
   timings: TaskResult["timings"] | undefined = undefined;
   usage: TaskResult["usage"] = undefined;
+  imageDigest: TaskResult["imageDigest"] = undefined;
   frame: Frame | undefined = undefined;
   /** Whether it belongs to an exit handler, which a stop spares. */
   readonly exit: boolean;
@@ -166,6 +167,7 @@ export class PlanNode implements RunNode {
     this.log = undefined;
     this.timings = undefined;
     this.usage = undefined;
+    this.imageDigest = undefined;
     this.frame = undefined;
     this.#detail = undefined;
   }

@@ -172,6 +172,8 @@ export interface RunNode {
   /** Of a leaf that ran. */
   readonly timings?: TaskResult["timings"] | undefined;
   readonly usage?: TaskResult["usage"] | undefined;
+  /** Of the image that ran. */
+  readonly imageDigest?: TaskResult["imageDigest"] | undefined;
   readonly memoized?: boolean | undefined;
   /** Lock keys that it waits for. */
   readonly waitingFor?: readonly string[] | undefined;

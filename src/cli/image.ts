@@ -1,0 +1,26 @@
+import type { Command } from "commander";
+import { addImageInspect } from "./image-inspect.ts";
+import { addImageList } from "./image-list.ts";
+import { addImagePrune } from "./image-prune.ts";
+import { addImagePull } from "./image-pull.ts";
+
+/** `atalanta image …` */
+export function addImage(program: Command): void {
+  const image = program
+    .command("image")
+    .description("Pull, show and remove images of modules")
+    .addHelpText(
+      "after",
+      `
+Logins are those of docker and podman. A run pulls what it needs by itself.
+
+Examples:
+  atalanta image pull ghcr.io/acme/split-pages:1.2
+  atalanta image ls
+  atalanta image prune --older 30d`,
+    );
+  addImagePull(image);
+  addImageList(image);
+  addImageInspect(image);
+  addImagePrune(image);
+}
