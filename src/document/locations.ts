@@ -1,13 +1,7 @@
 import type { Failure } from "../errors/mod.ts";
-import { parseEndpoint, type Endpoint } from "../network/mod.ts";
-import type {
-  Artifact,
-  ArtifactLocation,
-  Repository,
-  SecretSelector,
-  Template,
-  WorkflowSpec,
-} from "./model.ts";
+import type { Endpoint } from "../network/mod.ts";
+import { endpointOf, isComplete, type SecretName } from "../places/mod.ts";
+import type { Artifact, ArtifactLocation, Repository, Template, WorkflowSpec } from "./model.ts";
 import { build, checkShape, Origins } from "./shape.ts";
 import { Report, type Spot } from "./source.ts";
 import { artifactRepository } from "./stores.ts";
@@ -31,24 +25,9 @@ export const locationKinds = [
  * runs is looked at then.
  */
 export type SecretCheck = (
-  secret: SecretSelector,
+  secret: SecretName,
   endpoint: Endpoint,
 ) => Pick<Failure, "code" | "message" | "hint"> | undefined;
-
-/** Whether it says all of where it is; as for Argo, one that does not is a key of the artifact repository. */
-export function isComplete(location: ArtifactLocation): boolean {
-  const { s3, gcs, oss, azure } = location;
-  if (location.artifactory || location.git || location.http || location.raw) return true;
-  if (azure) return Boolean(azure.endpoint && azure.container);
-  if (gcs) return Boolean(gcs.bucket);
-  if (oss) return Boolean(oss.endpoint && oss.bucket);
-  return Boolean(s3?.endpoint && s3.bucket);
-}
-
-/** The key of an object; undefined for what has none that could be another's. */
-export function keyOf({ s3, gcs, oss, azure }: ArtifactLocation): string | undefined {
-  return s3?.key ?? gcs?.key ?? oss?.key ?? azure?.blob;
-}
 
 /** Whether it names a store, or a key of one. */
 export function isPlaced(location: ArtifactLocation): boolean {
@@ -118,10 +97,10 @@ function checkPlace(
       report.problem(spot(there), `${named} has ${there} and no ${missing}`, "Give both.");
     }
   }
+  if (kind === "raw" || !isComplete(artifact)) return;
   const endpoint = endpointOf(artifact);
   if (endpoint === "tags") return;
   if (endpoint === undefined) {
-    if (!isComplete(artifact) || kind === "raw") return;
     const key =
       kind === "git" ? "repo" : kind === "http" || kind === "artifactory" ? "url" : "endpoint";
     report.problem(spot(key), `${named}: "${key}" is no place on the network`, placeHint(kind));
@@ -167,25 +146,10 @@ function halfSaid({
   return undefined;
 }
 
-/** Where secrets of the location go; "tags" when that is filled in as the workflow runs. */
-function endpointOf(location: ArtifactLocation): Endpoint | "tags" | undefined {
-  if (!isComplete(location)) return undefined;
-  const { s3, gcs, oss, azure, http, artifactory, git } = location;
-  if (gcs) return parseEndpoint("storage.googleapis.com");
-  const written =
-    s3?.endpoint ?? oss?.endpoint ?? azure?.endpoint ?? http?.url ?? artifactory?.url ?? git?.repo;
-  if (written === undefined) return undefined;
-  if (written.includes("{{")) return "tags";
-  const web = (http ?? artifactory ?? azure) !== undefined;
-  if (web && !/^https?:\/\/[^@/]*(?:[/?]|$)/i.test(written)) return undefined;
-  if (s3 && written.includes("/")) return undefined;
-  return parseEndpoint(written, s3?.insecure ?? false);
-}
-
 /** Each secret that is named below a location, with the place where that is. */
 function* selectorsOf(
   tree: Tree | undefined,
-): Generator<{ readonly selector: SecretSelector; readonly spot: Spot }> {
+): Generator<{ readonly selector: SecretName; readonly spot: Spot }> {
   if (tree?.kind !== "mapping") return;
   for (const [word, { value }] of tree.entries) {
     if (value.kind !== "mapping") continue;
@@ -209,7 +173,7 @@ export function parseRepository(text: string, file: string): Repository {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what `build` makes has the type of its shape
   const written = (build(tree, artifactRepository, new Origins()) ?? {}) as Written;
   const { archiveLogs } = written;
-  return { location: located(written), ...(archiveLogs === undefined ? {} : { archiveLogs }) };
+  return { place: located(written), ...(archiveLogs === undefined ? {} : { archiveLogs }) };
 }
 
 interface Written extends Pick<Repository, "archiveLogs"> {
@@ -234,7 +198,7 @@ interface Written extends Pick<Repository, "archiveLogs"> {
 
 const defaultKey = "{{workflow.name}}/{{pod.name}}";
 
-function located(written: Written): Repository["location"] {
+function located(written: Written): Repository["place"] {
   if (written.s3) {
     const { keyFormat, keyPrefix, ...bucket } = written.s3;
     const prefix = keyPrefix === undefined ? "" : `${keyPrefix.replace(/\/+$/, "")}/`;

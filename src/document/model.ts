@@ -1,5 +1,6 @@
 import type { AskedLimits } from "../limits/mod.ts";
 import type { AskedHost } from "../network/mod.ts";
+import type { Place } from "../places/mod.ts";
 
 /**
  * The part of Argo's workflow (`argoproj.io/v1alpha1`) that is supported. Keys are Argo's own; values are plain data as they
@@ -100,118 +101,18 @@ export interface Artifact extends ArtifactLocation {
   readonly artifactGC?: ArtifactGc;
 }
 
-/** Where an artifact lies: at most one of these. A key alone names an object of the workflow's artifact repository. */
-export interface ArtifactLocation {
-  readonly s3?: S3Artifact;
-  readonly http?: HttpArtifact;
-  readonly artifactory?: ArtifactoryArtifact;
-  readonly git?: GitArtifact;
+/** Where an artifact lies: at most one of the kinds. A key alone names an object of the workflow's artifact repository. */
+export interface ArtifactLocation extends Place {
   readonly raw?: { readonly data: string };
-  readonly gcs?: GcsArtifact;
-  readonly azure?: AzureArtifact;
-  readonly oss?: OssArtifact;
 }
 
 export interface ArtifactGc {
   readonly strategy?: "OnWorkflowCompletion" | "OnWorkflowDeletion" | "Never";
 }
 
-/** A secret of the operator's. */
-export interface SecretSelector {
-  readonly name: string;
-  readonly key: string;
-}
-
-export interface S3Artifact {
-  readonly endpoint?: string;
-  readonly bucket?: string;
-  readonly region?: string;
-  readonly insecure?: boolean;
-  readonly accessKeySecret?: SecretSelector;
-  readonly secretKeySecret?: SecretSelector;
-  readonly sessionTokenSecret?: SecretSelector;
-  readonly roleARN?: string;
-  readonly useSDKCreds?: boolean;
-  readonly caSecret?: SecretSelector;
-  readonly addressingStyle?: "auto" | "path" | "virtual-hosted";
-  readonly createBucketIfNotPresent?: { readonly objectLocking?: boolean };
-  readonly encryptionOptions?: {
-    readonly enableEncryption?: boolean;
-    readonly kmsKeyId?: string;
-    readonly kmsEncryptionContext?: string;
-    readonly serverSideCustomerKeySecret?: SecretSelector;
-  };
-  readonly key: string;
-}
-
-export interface GcsArtifact {
-  readonly bucket?: string;
-  readonly serviceAccountKeySecret?: SecretSelector;
-  readonly key: string;
-}
-
-export interface OssArtifact {
-  readonly endpoint?: string;
-  readonly bucket?: string;
-  readonly accessKeySecret?: SecretSelector;
-  readonly secretKeySecret?: SecretSelector;
-  readonly createBucketIfNotPresent?: boolean;
-  readonly useSDKCreds?: boolean;
-  readonly key: string;
-}
-
-export interface AzureArtifact {
-  readonly endpoint?: string;
-  readonly container?: string;
-  readonly accountKeySecret?: SecretSelector;
-  readonly useSDKCreds?: boolean;
-  readonly blob: string;
-}
-
-interface Login {
-  readonly usernameSecret?: SecretSelector;
-  readonly passwordSecret?: SecretSelector;
-}
-
-export interface ArtifactoryArtifact extends Login {
-  readonly url: string;
-}
-
-export interface HttpArtifact {
-  readonly url: string;
-  readonly headers?: readonly { readonly name: string; readonly value?: Scalar }[];
-  readonly auth?: {
-    readonly basicAuth?: Login;
-    readonly clientCert?: {
-      readonly clientCertSecret?: SecretSelector;
-      readonly clientKeySecret?: SecretSelector;
-    };
-    readonly oauth2?: {
-      readonly clientIDSecret?: SecretSelector;
-      readonly clientSecretSecret?: SecretSelector;
-      readonly tokenURLSecret?: SecretSelector;
-      readonly scopes?: readonly string[];
-      readonly endpointParams?: readonly { readonly key: string; readonly value?: Scalar }[];
-    };
-  };
-}
-
-export interface GitArtifact extends Login {
-  readonly repo: string;
-  readonly revision?: string;
-  readonly depth?: number;
-  readonly fetch?: readonly string[];
-  readonly branch?: string;
-  readonly singleBranch?: boolean;
-  readonly disableSubmodules?: boolean;
-  readonly sshPrivateKeySecret?: SecretSelector;
-  readonly insecureIgnoreHostKey?: boolean;
-  readonly insecureSkipTLS?: boolean;
-}
-
-/** An artifact repository: a location whose key says where outputs go, with its tags. */
+/** An artifact repository: a place whose key says where outputs go, with its tags. */
 export interface Repository {
-  readonly location: Omit<ArtifactLocation, "git" | "raw" | "http">;
+  readonly place: Place;
   readonly archiveLogs?: boolean;
 }
 
@@ -236,7 +137,7 @@ export interface Template {
   readonly memoize?: Memoize;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly metadata?: Pick<Metadata, "labels" | "annotations">;
-  readonly archiveLocation?: Omit<ArtifactLocation, "git" | "raw"> & {
+  readonly archiveLocation?: Omit<Place, "git"> & {
     readonly archiveLogs?: boolean;
   };
 }
