@@ -33,7 +33,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   locks: ["errors"],
   expression: ["errors"],
   document: ["errors", "limits", "network", "places", "expression"],
-  workflow: ["errors", "limits", "locks", "expression", "document", "task", "dispatch"],
+  workflow: ["errors", "limits", "locks", "expression", "document", "places", "task", "dispatch"],
   cli: [
     "errors",
     "limits",

@@ -1,5 +1,5 @@
 import { parseEndpoint, type Endpoint } from "../network/mod.ts";
-import type { Place } from "./model.ts";
+import type { Place, SecretName } from "./model.ts";
 
 /** Whether it says all of where it is; as for Argo, one that does not is a key of the artifact repository. */
 export function isComplete({ s3, gcs, oss, azure, ...others }: Place): boolean {
@@ -82,4 +82,22 @@ export function sameHost(one: Place, other: Place): boolean {
 
 function bucketOf({ s3, gcs, oss, azure }: Place): string | undefined {
   return s3?.bucket ?? gcs?.bucket ?? oss?.bucket ?? azure?.container;
+}
+
+/** Each secret that a place names. */
+export function secretsOf(place: Place): readonly SecretName[] {
+  const found: SecretName[] = [];
+  const look = (value: object): void => {
+    for (const [word, inner] of Object.entries(value)) {
+      if (typeof inner !== "object" || inner === null) continue;
+      if (word.endsWith("Secret") && isName(inner)) found.push(inner);
+      else look(inner);
+    }
+  };
+  look(place);
+  return found;
+}
+
+function isName(value: object): value is SecretName {
+  return "name" in value && "key" in value;
 }
