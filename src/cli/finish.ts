@@ -1,5 +1,4 @@
 import type { ArtifactStore } from "../artifacts/mod.ts";
-import type { Depot } from "../task/mod.ts";
 import type { RunState } from "../workflow/mod.ts";
 import { event, outputsJson } from "./events.ts";
 import { writeOutputs } from "./outputs.ts";
@@ -12,7 +11,6 @@ export async function finish(
   state: RunState,
   options: {
     readonly artifacts: ArtifactStore;
-    readonly depot: Depot;
     readonly outputDir?: string;
     readonly json?: boolean;
     readonly quiet?: boolean;
@@ -22,7 +20,7 @@ export async function finish(
   const files =
     outputDir === undefined
       ? new Map<string, string>()
-      : await writeOutputs(state, options, outputDir);
+      : await writeOutputs(state, options.artifacts, outputDir);
   const succeeded = state.phase === "Succeeded";
   if (!succeeded) process.exitCode = 1;
   if (json) {

@@ -6,7 +6,6 @@ import { ceilings, hostLimits, type AskedHostLimits, type LimitKey } from "../li
 import type { AllowedHost, AskedHost, GateOptions, Secret } from "../network/mod.ts";
 import type { RegistrySettings } from "../oci/mod.ts";
 import type { ConfigurationFile } from "./configuration.ts";
-import { noRepositories, readRepositories, type Repositories } from "./repositories.ts";
 
 /** What the operator allows to the steps of a run. */
 export interface Operator extends Required<
@@ -15,7 +14,6 @@ export interface Operator extends Required<
   readonly limits: AskedHostLimits;
   /** How registries of images are met, by their names. */
   readonly registries: ReadonlyMap<string, RegistrySettings>;
-  readonly repositories: Repositories;
 }
 
 /** Where nobody says anything. */
@@ -25,7 +23,6 @@ export const nobody: Operator = {
   authorities: [],
   limits: {},
   registries: new Map(),
-  repositories: noRepositories,
 };
 
 /** A secret's file is small; whatever else is named by mistake is not read whole. */
@@ -42,7 +39,6 @@ export async function readOperator(file: ConfigurationFile): Promise<Operator> {
     ["allowedHosts", "allowedAddresses", "caFile"],
   );
   const caFile = http.get("caFile");
-  const given = secrets(reader, root.get("secrets"), path);
   return {
     permissions: {
       allowedHosts: reader.hosts(http.get("allowedHosts"), "permissions.http.allowedHosts"),
@@ -51,8 +47,7 @@ export async function readOperator(file: ConfigurationFile): Promise<Operator> {
         "permissions.http.allowedAddresses",
       ),
     },
-    secrets: given,
-    repositories: readRepositories(file, given),
+    secrets: secrets(reader, root.get("secrets"), path),
     limits: limits(reader, root.get("limits")),
     registries: await registries(reader, root.get("registries"), path),
     authorities:

@@ -3,7 +3,6 @@ import { dependenciesOf } from "./depends.ts";
 import type { Wrong } from "./forms.ts";
 import { findCircles, reach, Ancestors } from "./graph.ts";
 import type { Limits } from "../limits/mod.ts";
-import { checkTemplatePlaces, checkWorkflowPlaces, type SecretCheck } from "./locations.ts";
 import { checkLeaf, checkLimits, checkOutputs, checkUnique } from "./leaf.ts";
 import type {
   LifecycleHook,
@@ -60,8 +59,6 @@ export interface CheckOptions {
   readonly configMaps: ConfigMaps;
   /** The highest limits that a step may ask for. */
   readonly limits: Limits;
-  /** Looks at the secrets of stores; absent: nobody has said which there are. */
-  readonly secrets?: SecretCheck | undefined;
 }
 
 /** Finds what the keys and values of one workflow, or of a library alone, do not tell: whether it all fits together. */
@@ -71,7 +68,6 @@ export class Check {
   readonly #library: Library;
   readonly #given: readonly string[];
   readonly #limits: Limits;
-  readonly #secrets: SecretCheck | undefined;
   readonly #texts: TextCheck;
   readonly #calls: CallCheck;
   readonly #found = new Map<string, Found>();
@@ -80,9 +76,7 @@ export class Check {
   /** Templates that onExit and hooks run. */
   readonly #handlers = new Set<string>();
 
-  constructor(options: CheckOptions) {
-    const { report, origins, library, parameters, configMaps, limits } = options;
-    this.#secrets = options.secrets;
+  constructor({ report, origins, library, parameters, configMaps, limits }: CheckOptions) {
     this.#limits = limits;
     this.#report = report;
     this.#origins = origins;
@@ -363,14 +357,9 @@ export class Check {
     };
   }
 
-  #placing(): Parameters<typeof checkTemplatePlaces>[1] {
-    return { report: this.#report, origins: this.#origins, secrets: this.#secrets };
-  }
-
   /** What stands in a specification beside its templates. */
   #spec(holder: Holder, globals: Globals): void {
     const { spec } = holder.document;
-    checkWorkflowPlaces(spec, this.#placing());
     const scope: Scope = { globals, templates: [], looped: false, retried: false, handler: false };
     this.#texts.below(spec, scope, {
       skip: ["templates", "templateDefaults", "hooks", "retryStrategy", "workflowTemplateRef"],
@@ -395,7 +384,6 @@ export class Check {
     checkLeaf(found, this.#report, this.#origins);
     checkLimits(found, this.#limits, this.#report, this.#origins);
     checkOutputs(found, this.#report, this.#origins);
-    checkTemplatePlaces(template, this.#placing());
     this.#texts.below(template, scope, { skip: ["steps", "dag", "outputs"] });
     if (template.steps) this.#steps(found, scope);
     else if (template.dag) this.#dag(found, scope);

@@ -1,6 +1,5 @@
 import type { AskedLimits } from "../limits/mod.ts";
 import type { AskedHost } from "../network/mod.ts";
-import type { Place } from "../places/mod.ts";
 
 /**
  * The part of Argo's workflow (`argoproj.io/v1alpha1`) that is supported. Keys are Argo's own; values are plain data as they
@@ -45,9 +44,6 @@ export interface WorkflowSpec {
   readonly priority?: number;
   /** Start suspended, until `resume`. */
   readonly suspend?: boolean;
-  readonly archiveLogs?: boolean;
-  readonly artifactGC?: ArtifactGc;
-  readonly artifactRepositoryRef?: { readonly configMap?: string; readonly key?: string };
 }
 
 /** A value that Argo keeps as text whatever YAML made of it. */
@@ -82,7 +78,7 @@ export interface KeyReference {
   readonly optional?: boolean;
 }
 
-export interface Artifact extends ArtifactLocation {
+export interface Artifact {
   readonly name: string;
   readonly path?: string;
   readonly optional?: boolean;
@@ -98,22 +94,9 @@ export interface Artifact extends ArtifactLocation {
     readonly tar?: { readonly compressionLevel?: number };
     readonly zip?: Readonly<Record<string, never>>;
   };
-  readonly artifactGC?: ArtifactGc;
-}
-
-/** Where an artifact lies: at most one of the kinds. A key alone names an object of the workflow's artifact repository. */
-export interface ArtifactLocation extends Place {
   readonly raw?: { readonly data: string };
-}
-
-export interface ArtifactGc {
-  readonly strategy?: "OnWorkflowCompletion" | "OnWorkflowDeletion" | "Never";
-}
-
-/** An artifact repository: a place whose key says where outputs go, with its tags. */
-export interface Repository {
-  readonly place: Place;
-  readonly archiveLogs?: boolean;
+  /** Key-only: an object of the workflow's own artifact repository. */
+  readonly s3?: { readonly key: string };
 }
 
 /** What a step runs. Exactly one of wasm, plugin, container, script, steps, dag, suspend is there. */
@@ -137,9 +120,6 @@ export interface Template {
   readonly memoize?: Memoize;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly metadata?: Pick<Metadata, "labels" | "annotations">;
-  readonly archiveLocation?: Omit<Place, "git"> & {
-    readonly archiveLogs?: boolean;
-  };
 }
 
 /** What a `wasm:` template runs. */

@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from "node:crypto";
-import { isPlaced, type Bundle, type Repository, type Scalar } from "../document/mod.ts";
+import type { Bundle, Scalar } from "../document/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import type { StoredArtifact } from "../task/mod.ts";
 import type { Claim, Journal } from "./journal/mod.ts";
@@ -14,7 +14,6 @@ export interface BeginOptions {
   readonly name?: string;
   readonly parameters?: Readonly<Record<string, string>>;
   readonly artifacts?: Readonly<Record<string, StoredArtifact>>;
-  readonly repository?: Repository;
   readonly now?: () => number;
 }
 
@@ -33,7 +32,6 @@ export function beginRun(options: BeginOptions): Claim {
       bundle,
       parameters,
       artifacts,
-      ...(options.repository ? { repository: options.repository } : {}),
     },
     Math.trunc((options.now ?? Date.now)()),
   );
@@ -54,9 +52,8 @@ function checkArguments(
     if (given !== undefined) checkAllowed(name, String(given), allowed);
     else if (!valueFrom) throw notGiven("parameter", name, `-p ${name}=VALUE`);
   }
-  for (const artifact of asked.artifacts ?? []) {
-    const { name, optional } = artifact;
-    if (artifacts[name] || isPlaced(artifact) || optional) continue;
+  for (const { name, optional, raw, s3 } of asked.artifacts ?? []) {
+    if (artifacts[name] || raw || s3 || optional) continue;
     throw notGiven("artifact", name, `-a ${name}=PATH`);
   }
 }

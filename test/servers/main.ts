@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { install } from "./install.ts";
 import { start } from "./start.ts";
 
@@ -26,14 +27,15 @@ async function test(files: readonly string[], environment: Readonly<Record<strin
     env: { ...process.env, ...environment },
     stdio: ["ignore", "pipe", "inherit"],
   });
-  let last = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    process.stdout.write(text);
-    last = (last + text).slice(-4000);
+  const counts = new Map<string, number>();
+  const lines = createInterface({ input: child.stdout });
+  lines.on("line", (line) => {
+    say(line);
+    const [, what, number] = /^ℹ (pass|fail|skipped) (\d+)$/.exec(line) ?? [];
+    if (what !== undefined) counts.set(what, Number(number));
   });
   const [code] = (await once(child, "close")) as [number | null];
-  const count = (what: string): number =>
-    Number([...last.matchAll(new RegExp(`^. ${what} (\\d+)$`, "gm"))].at(-1)?.[1] ?? 0);
+  const count = (what: string): number => counts.get(what) ?? 0;
   return {
     failed: code !== 0,
     pass: count("pass"),
@@ -64,7 +66,7 @@ if (asked.includes("--serve")) {
   const { failed, pass, fail, skipped } = await test(chosen, environment);
   const missing = [...installed].filter(([, one]) => "missing" in one).map(([name]) => name);
   say(
-    `${chosen.length} files against ${started.programs.size} servers: ${pass} passed, ${fail} failed, ${skipped} skipped`,
+    `${chosen.filter((file) => !file.startsWith("-")).length} files against ${started.programs.size} servers: ${pass} passed, ${fail} failed, ${skipped} skipped`,
   );
   for (const name of missing) say(`!!! NOT TRIED, for it could not be installed: ${name}`);
   process.exitCode = failed ? 1 : 0;

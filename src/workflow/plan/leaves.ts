@@ -7,7 +7,6 @@ import { checked, valueOf } from "./inputs.ts";
 import type { Names } from "./names.ts";
 import type { PlanNode } from "./node.ts";
 import { exportGlobals } from "./outputs.ts";
-import { logStore, outputStore } from "./places.ts";
 import type { Plan } from "./plan.ts";
 import { attemptsDeadline } from "./retry.ts";
 import { fill } from "./text.ts";
@@ -146,7 +145,6 @@ function workOf(plan: Plan, node: PlanNode, template: Template, names: Names): W
 
 function outputsOf(plan: Plan, node: PlanNode, template: Template, names: Names): Work["outputs"] {
   const seed = `${node.name}/outputs`;
-  const log = logStore(plan, template, names, seed);
   return {
     parameters: (template.outputs?.parameters ?? []).flatMap(({ name, valueFrom }) => {
       if (valueFrom?.path === undefined) return [];
@@ -161,11 +159,10 @@ function outputsOf(plan: Plan, node: PlanNode, template: Template, names: Names)
       name: item.name,
       path: fill(plan, item.path ?? "", names, seed),
       optional: item.optional ?? false,
-      ...outputStore(plan, item, template, names, seed),
+      ...(item.s3 ? { key: fill(plan, item.s3.key, names, seed) } : {}),
       ...(item.archive ? { archive: archiveOf(item.archive) } : {}),
       ...(item.mode === undefined ? {} : { mode: item.mode }),
     })),
-    ...(log ? { log } : {}),
     result: wantsResult(node),
   };
 }
@@ -250,9 +247,9 @@ function outputsFrom(plan: Plan, node: PlanNode, result: TaskResult): NodeOutput
   const artifacts: NodeOutputs["artifacts"] =
     outputs.artifacts.length === 0
       ? noArtifacts
-      : outputs.artifacts.map(({ name, artifact, copy }) => ({
+      : outputs.artifacts.map(({ name, artifact }) => ({
           name,
-          artifact: copy ? { kind: "stored", artifact, copy } : { kind: "stored", artifact },
+          artifact: { kind: "stored", artifact },
         }));
   // Literals, because objects put together from others are larger.
   const made: NodeOutputs =
