@@ -19,14 +19,14 @@ const argo: Readonly<Record<string, Readonly<Partial<Record<State, string>>>>> =
       managedFields ownerReferences resourceVersion selfLink uid`,
   },
   WorkflowSpec: {
-    offered: `activeDeadlineSeconds arguments entrypoint hooks onExit parallelism priority
-      retryStrategy suspend synchronization templateDefaults templates workflowMetadata
-      workflowTemplateRef`,
-    idle: `affinity archiveLogs artifactRepositoryRef automountServiceAccountToken dnsConfig
+    offered: `activeDeadlineSeconds archiveLogs arguments artifactGC artifactRepositoryRef entrypoint
+      hooks onExit parallelism priority retryStrategy suspend synchronization templateDefaults
+      templates workflowMetadata workflowTemplateRef`,
+    idle: `affinity automountServiceAccountToken dnsConfig
       dnsPolicy executor hostNetwork imagePullSecrets nodeSelector podDisruptionBudget
       podGC podMetadata podPriorityClassName podResources schedulerName securityContext
       serviceAccountName tolerations ttlStrategy volumeClaimGC`,
-    refused: `artifactGC executorPlugins hostAliases metrics podSpecPatch resourceClaims shutdown
+    refused: `executorPlugins hostAliases metrics podSpecPatch resourceClaims shutdown
       volumeClaimTemplates volumes`,
   },
   WorkflowMetadata: {
@@ -37,9 +37,9 @@ const argo: Readonly<Record<string, Readonly<Partial<Record<State, string>>>>> =
     offered: "clusterScope name",
   },
   Template: {
-    offered: `activeDeadlineSeconds annotations container dag failFast inputs memoize metadata name
+    offered: `activeDeadlineSeconds annotations archiveLocation container dag failFast inputs memoize metadata name
       outputs parallelism plugin retryStrategy script steps suspend synchronization timeout`,
-    idle: `affinity archiveLocation automountServiceAccountToken executor nodeSelector
+    idle: `affinity automountServiceAccountToken executor nodeSelector
       pendingTimeout podResources priorityClassName schedulerName securityContext
       serviceAccountName tolerations`,
     refused: `containerSet daemon data hostAliases http initContainers metrics podSpecPatch
@@ -63,16 +63,81 @@ const argo: Readonly<Record<string, Readonly<Partial<Record<State, string>>>>> =
     refused: "event jqFilter jsonPath",
   },
   Artifact: {
-    offered: `archive from fromExpression globalName mode name optional path raw recurseMode s3
-      subPath`,
+    offered: `archive artifactGC artifactory azure from fromExpression gcs git globalName http mode
+      name optional oss path raw recurseMode s3 subPath`,
     idle: "archiveLogs deleted",
-    refused: "artifactGC artifactory azure gcs git hdfs http oss plugin",
+    refused: "hdfs plugin",
+  },
+  ArtifactLocation: {
+    offered: "archiveLogs artifactory azure gcs http oss s3",
+    refused: "git hdfs plugin raw",
   },
   S3Artifact: {
-    offered: "key",
-    refused: `accessKeySecret addressingStyle bucket caSecret createBucketIfNotPresent
-      encryptionOptions endpoint insecure region roleARN secretKeySecret sessionTokenSecret
+    offered: `accessKeySecret addressingStyle bucket caSecret createBucketIfNotPresent
+      encryptionOptions endpoint insecure key region roleARN secretKeySecret sessionTokenSecret
       useSDKCreds`,
+  },
+  CreateS3BucketOptions: {
+    offered: "objectLocking",
+  },
+  S3EncryptionOptions: {
+    offered: "enableEncryption kmsEncryptionContext kmsKeyId serverSideCustomerKeySecret",
+  },
+  GCSArtifact: {
+    offered: "bucket key serviceAccountKeySecret",
+  },
+  OSSArtifact: {
+    offered:
+      "accessKeySecret bucket createBucketIfNotPresent endpoint key secretKeySecret useSDKCreds",
+    idle: "lifecycleRule",
+    refused: "securityToken",
+  },
+  AzureArtifact: {
+    offered: "accountKeySecret blob container endpoint useSDKCreds",
+  },
+  ArtifactoryArtifact: {
+    offered: "passwordSecret url usernameSecret",
+  },
+  HTTPArtifact: {
+    offered: "auth headers url",
+    idle: "saveStreamViaFile",
+  },
+  HTTPAuth: {
+    offered: "basicAuth clientCert oauth2",
+  },
+  BasicAuth: {
+    offered: "passwordSecret usernameSecret",
+  },
+  ClientCertAuth: {
+    offered: "clientCertSecret clientKeySecret",
+  },
+  OAuth2Auth: {
+    offered: "clientIDSecret clientSecretSecret endpointParams scopes tokenURLSecret",
+  },
+  Header: {
+    offered: "name value",
+  },
+  OAuth2EndpointParam: {
+    offered: "key value",
+  },
+  GitArtifact: {
+    offered: `branch depth disableSubmodules fetch insecureIgnoreHostKey insecureSkipTLS
+      passwordSecret repo revision singleBranch sshPrivateKeySecret usernameSecret`,
+  },
+  SecretKeySelector: {
+    offered: "key name",
+    idle: "optional",
+  },
+  WorkflowLevelArtifactGC: {
+    offered: "strategy",
+    idle: "forceFinalizerRemoval podMetadata podSpecPatch serviceAccountName",
+  },
+  ArtifactGC: {
+    offered: "strategy",
+    idle: "podMetadata serviceAccountName",
+  },
+  ArtifactRepositoryRef: {
+    offered: "configMap key",
   },
   RawArtifact: {
     offered: "data",
@@ -220,6 +285,26 @@ const holders: Readonly<Record<string, (keys: Json) => Json>> = {
   Artifact: artifact,
   S3Artifact: (keys) => artifact({ s3: keys }),
   RawArtifact: (keys) => artifact({ raw: keys }),
+  ArtifactLocation: (keys) => template({ archiveLocation: keys }),
+  CreateS3BucketOptions: (keys) => artifact({ s3: { createBucketIfNotPresent: keys } }),
+  S3EncryptionOptions: (keys) => artifact({ s3: { encryptionOptions: keys } }),
+  GCSArtifact: (keys) => artifact({ gcs: keys }),
+  OSSArtifact: (keys) => artifact({ oss: keys }),
+  AzureArtifact: (keys) => artifact({ azure: keys }),
+  ArtifactoryArtifact: (keys) => artifact({ artifactory: keys }),
+  HTTPArtifact: (keys) => artifact({ http: keys }),
+  HTTPAuth: (keys) => artifact({ http: { auth: keys } }),
+  BasicAuth: (keys) => artifact({ http: { auth: { basicAuth: keys } } }),
+  ClientCertAuth: (keys) => artifact({ http: { auth: { clientCert: keys } } }),
+  OAuth2Auth: (keys) => artifact({ http: { auth: { oauth2: keys } } }),
+  Header: (keys) => artifact({ http: { headers: [keys] } }),
+  OAuth2EndpointParam: (keys) =>
+    artifact({ http: { auth: { oauth2: { endpointParams: [keys] } } } }),
+  GitArtifact: (keys) => artifact({ git: keys }),
+  SecretKeySelector: (keys) => artifact({ s3: { accessKeySecret: keys } }),
+  WorkflowLevelArtifactGC: (keys) => workflow({ artifactGC: keys }),
+  ArtifactGC: (keys) => artifact({ artifactGC: keys }),
+  ArtifactRepositoryRef: (keys) => workflow({ artifactRepositoryRef: keys }),
   ArchiveStrategy: (keys) => artifact({ archive: keys }),
   TarStrategy: (keys) => artifact({ archive: { tar: keys } }),
   Container: (keys) => template({ container: keys }),

@@ -88,6 +88,7 @@ async function run(file: string, artifacts: ArtifactStore, data: string): Promis
 async function content(source: ArtifactSource, artifacts: ArtifactStore): Promise<string> {
   if (source.kind === "raw") return `raw:${source.data}`;
   if (source.kind === "key") return `key:${source.key}`;
+  if (source.kind === "store") return `store:${JSON.stringify(source.place)}`;
   const mounted = await artifacts.content(source.artifact, source.subPath);
   const parts: string[] = [];
   const entries =

@@ -117,7 +117,7 @@ function outputs({ result, exitCode, parameters, artifacts }: NodeOutputs): Json
   };
 }
 
-/** Where Argo names a bucket and key, ours lie in the artifact folder by digest. */
+/** Where it lies in a store as Argo says it, and in the folder of artifacts by its digest. */
 function artifact(item: { readonly name: string; readonly artifact: ArtifactSource }): Json {
   const { name, artifact: source } = item;
   switch (source.kind) {
@@ -125,9 +125,21 @@ function artifact(item: { readonly name: string; readonly artifact: ArtifactSour
       return { name, raw: { data: source.data } };
     case "key":
       return { name, s3: { key: source.key } };
+    case "store":
+      return { name, ...source.place, subPath: source.subPath };
     case "stored": {
       const { digest, size, kind, count } = source.artifact;
-      return { name, digest, size, kind, count, subPath: source.subPath };
+      const { copy, subPath } = source;
+      return {
+        name,
+        ...copy?.place,
+        ...(copy?.collect ? { artifactGC: { strategy: copy.collect } } : {}),
+        digest,
+        size,
+        kind,
+        count,
+        subPath,
+      };
     }
   }
 }

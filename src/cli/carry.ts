@@ -4,7 +4,7 @@ import type { RunState, RunWorkflowOptions } from "../workflow/mod.ts";
 import { parseTrust } from "../runner/mod.ts";
 import { finish } from "./finish.ts";
 import { interrupted } from "./interrupt.ts";
-import { collect, configHelp, limitHelp, positive } from "./options.ts";
+import { allowAddressHelp, collect, configHelp, limitHelp, positive } from "./options.ts";
 import { OutputLines } from "./output.ts";
 import { prepareFolder } from "./outputs.ts";
 import { progressFor } from "./progress.ts";
@@ -30,8 +30,6 @@ export interface RunOptions {
 
 const allowHostHelp =
   "let steps that ask for it reach a host, such as https://*.example.com/v1/ (repeatable)";
-export const allowAddressHelp =
-  "connect also to an address or range that is not public, such as 127.0.0.1 (repeatable)";
 
 export const trustHelp =
   "how far guests are kept from others: thread (default), or process for strangers' modules";
@@ -85,7 +83,10 @@ export async function carryOut(
     ...(options.durability === undefined ? {} : { durability: options.durability }),
   });
   const state = await shown(session, options, work);
-  if (state) await finish(state, { artifacts: session.artifacts, ...options });
+  if (state) {
+    const { artifacts, depot } = session;
+    await finish(state, { artifacts, depot, ...options });
+  }
 }
 
 /** The progress ends, and leaves its last picture, before anything else is printed. */

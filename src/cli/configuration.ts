@@ -24,9 +24,25 @@ export interface ConfigurationFile {
 
 /** A configuration is written by hand. */
 const longest = 1024 * 1024;
-const knownKeys = ["images", "limits", "permissions", "registries", "secrets", "trust"];
+const knownKeys = [
+  "artifactRepositories",
+  "artifactRepository",
+  "images",
+  "limits",
+  "permissions",
+  "registries",
+  "secrets",
+  "trust",
+];
 /** What only the operator says. A workflow's folder may be somebody else's, and what lies in it is not the operator's word. */
-const operatorKeys = ["limits", "permissions", "registries", "secrets"];
+const operatorKeys = [
+  "artifactRepositories",
+  "artifactRepository",
+  "limits",
+  "permissions",
+  "registries",
+  "secrets",
+];
 
 /**
  * Reads `atalanta.yaml` in the folder of a workflow, if there is one, and before it the file that the operator named with `--config`.

@@ -1,28 +1,29 @@
 import { join } from "node:path";
 import type { Command } from "commander";
-import { openArtifactStore } from "../artifacts/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { getRun } from "../workflow/mod.ts";
-import { homeFolder } from "./home.ts";
 import { openHome, runName } from "./journal.ts";
+import { openKept } from "./kept.ts";
 import { makeFolder } from "./make-folder.ts";
 import { shortName } from "./output.ts";
 import { exportSource, fileName, prepareFolder } from "./outputs.ts";
+import { storeOptions, type StoreOptions } from "./storeoptions.ts";
 
-interface Options {
+interface Options extends StoreOptions {
   readonly nodeId?: string;
   readonly artifactName?: string;
 }
 
 /** `atalanta cp NAME FOLDER` */
 export function addCp(program: Command): void {
-  program
+  const command = program
     .command("cp")
     .description("Write the artifacts that the steps of a run handed on")
     .argument("<name>", "name of a run; @latest is the one that began last")
     .argument("<folder>", "each goes to FOLDER/NODE/ARTIFACT")
     .option("--node-id <node>", "of this node only: its id, name or display name")
-    .option("--artifact-name <name>", "only artifacts of this name")
+    .option("--artifact-name <name>", "only artifacts of this name");
+  storeOptions(command)
     .addHelpText(
       "after",
       `
@@ -46,14 +47,14 @@ Examples:
         });
       }
       await prepareFolder(folder);
-      const store = await openArtifactStore({ folder: join(homeFolder(), "artifacts") });
+      await using kept = await openKept(options);
       for (const node of nodes) {
         for (const { name: artifact, artifact: source } of node.outputs?.artifacts ?? []) {
           if (artifactName !== undefined && artifact !== artifactName) continue;
           const place = join(folder, fileName(node.id));
           makeFolder(place);
           const path = join(place, fileName(artifact));
-          await exportSource(store, source, path);
+          await exportSource(kept, source, path);
           process.stderr.write(`wrote ${path}\n`);
         }
       }

@@ -5,14 +5,14 @@ import { createGate } from "../network/mod.ts";
 import { hostLimits, reachedLimit, resolveLimits, type Limits } from "../limits/mod.ts";
 import { createRunners, parseTrust } from "../runner/mod.ts";
 import { makeReady } from "../task/mod.ts";
-import { allowAddressHelp, trustHelp } from "./carry.ts";
+import { trustHelp } from "./carry.ts";
 import { mountOf, shareFolder, writeBack } from "./folder.ts";
 import { isImage, openUserImages } from "./images.ts";
 import { interrupted } from "./interrupt.ts";
 import { askedLimits, checkLimit } from "./limits.ts";
 import { printFailure } from "./print.ts";
 import { nobody } from "./operator.ts";
-import { collect, pair } from "./options.ts";
+import { allowAddressHelp, collect, pair } from "./options.ts";
 import { printable } from "./text.ts";
 
 interface Options {

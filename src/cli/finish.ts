@@ -1,4 +1,5 @@
 import type { ArtifactStore } from "../artifacts/mod.ts";
+import type { Depot } from "../task/mod.ts";
 import type { RunState } from "../workflow/mod.ts";
 import { event, outputsJson } from "./events.ts";
 import { writeOutputs } from "./outputs.ts";
@@ -11,6 +12,7 @@ export async function finish(
   state: RunState,
   options: {
     readonly artifacts: ArtifactStore;
+    readonly depot: Depot;
     readonly outputDir?: string;
     readonly json?: boolean;
     readonly quiet?: boolean;
@@ -20,7 +22,7 @@ export async function finish(
   const files =
     outputDir === undefined
       ? new Map<string, string>()
-      : await writeOutputs(state, options.artifacts, outputDir);
+      : await writeOutputs(state, options, outputDir);
   const succeeded = state.phase === "Succeeded";
   if (!succeeded) process.exitCode = 1;
   if (json) {

@@ -1,10 +1,9 @@
-import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { getRun, type RunNode, type RunState } from "../workflow/mod.ts";
 import { workflowJson } from "./argo.ts";
 import { age, duration } from "./format.ts";
-import { homeFolder } from "./home.ts";
 import { openHome, runName, statusOf } from "./journal.ts";
+import { storeOptions, type StoreOptions } from "./storeoptions.ts";
 import { NodeTree } from "./nodetree.ts";
 import { rowMessage, rowName, rowTime } from "./phase.ts";
 import { described } from "./report.ts";
@@ -14,7 +13,7 @@ import { escaped, oneLine, table } from "./text.ts";
 import { usageSum, usageText } from "./usage.ts";
 import { follow } from "./watch.ts";
 
-interface Options {
+interface Options extends StoreOptions {
   readonly output?: "wide" | "short" | "name" | "json" | "yaml";
   readonly status?: string;
   readonly nodeFieldSelector?: string;
@@ -24,7 +23,7 @@ interface Options {
 
 /** `atalanta get NAME…` */
 export function addGet(program: Command): void {
-  program
+  const command = program
     .command("get")
     .description("Show a run: its tree with times and messages, and its outputs")
     .argument("<name...>", "names of runs; @latest is the one that began last")
@@ -41,7 +40,8 @@ export function addGet(program: Command): void {
     .option("--node-field-selector <conditions>", "only nodes such as displayName=split")
     .option("--no-color", "no colours")
     .option("-w, --watch", "until the run has ended")
-    .option("--output-dir <folder>", "write the run's output artifacts there")
+    .option("--output-dir <folder>", "write the run's output artifacts there");
+  storeOptions(command)
     .addHelpText(
       "after",
       `
@@ -60,18 +60,18 @@ Examples:
         const state = getRun(journal, name);
         const live = journal.list().some((run) => run.name === name && run.live);
         process.stdout.write(await shown(state, live, options));
-        if (options.outputDir !== undefined) await exportOutputs(state, options.outputDir);
+        if (options.outputDir !== undefined) await exportOutputs(state, options.outputDir, options);
       }
     });
 }
 
 /** Where they are goes to stderr: stdout may be JSON. */
-async function exportOutputs(state: RunState, folder: string): Promise<void> {
+async function exportOutputs(state: RunState, folder: string, options: Options): Promise<void> {
   const { prepareFolder, writeOutputs } = await import("./outputs.ts");
-  const { openArtifactStore } = await import("../artifacts/mod.ts");
+  const { openKept } = await import("./kept.ts");
   await prepareFolder(folder);
-  const artifacts = await openArtifactStore({ folder: join(homeFolder(), "artifacts") });
-  for (const path of (await writeOutputs(state, artifacts, folder)).values())
+  await using kept = await openKept(options);
+  for (const path of (await writeOutputs(state, kept, folder)).values())
     process.stderr.write(`wrote ${path}\n`);
 }
 

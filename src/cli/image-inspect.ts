@@ -1,12 +1,12 @@
 import { Option, type Command } from "commander";
 import type { PullPolicy } from "../oci/mod.ts";
-import { allowAddressHelp } from "./carry.ts";
+
 import { readOperatorFile } from "./configuration.ts";
 import { bytes, counted } from "./format.ts";
 import { openUserImages } from "./images.ts";
 import { interrupted } from "./interrupt.ts";
 import { limitsOfHost } from "./limits.ts";
-import { collect, configHelp } from "./options.ts";
+import { allowAddressHelp, collect, configHelp } from "./options.ts";
 import { escaped, printable } from "./text.ts";
 
 interface Options {

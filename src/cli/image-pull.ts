@@ -1,12 +1,12 @@
 import { Option, type Command } from "commander";
 import { Failure } from "../errors/mod.ts";
 import type { Progress, PullPolicy } from "../oci/mod.ts";
-import { allowAddressHelp } from "./carry.ts";
+
 import { bytes } from "./format.ts";
 import { openUserImages } from "./images.ts";
 import { interrupted } from "./interrupt.ts";
 import { limitsOfHost } from "./limits.ts";
-import { collect, configHelp } from "./options.ts";
+import { allowAddressHelp, collect, configHelp } from "./options.ts";
 import { readOperatorFile } from "./configuration.ts";
 import { printFailure } from "./print.ts";
 import { canRedraw } from "./style.ts";

@@ -3,7 +3,9 @@ import { checkFiles } from "../document/mod.ts";
 import { counted } from "./format.ts";
 import { readHostLimits } from "./limits.ts";
 import { collect, configHelp, limitHelp } from "./options.ts";
+import { readOperatorFile } from "./configuration.ts";
 import { printReading, readSources } from "./read.ts";
+import { storeSecrets } from "./secrets.ts";
 
 interface Options {
   readonly json?: boolean;
@@ -34,7 +36,12 @@ Exit codes: 0 nothing is wrong, 2 there are mistakes.`,
     .action(async (files: readonly string[], options: Options) => {
       const { json = false, strict = false } = options;
       const sources = await readSources(files);
-      const found = checkFiles(sources, { limits: await readHostLimits(options) });
+      // Whoever does not say which secrets there are is not told that one is missing.
+      const secrets =
+        options.config === undefined
+          ? {}
+          : { secrets: storeSecrets(await readOperatorFile(options.config)).check };
+      const found = checkFiles(sources, { limits: await readHostLimits(options), ...secrets });
       printReading(found, sources, { json, strict });
       const errors = found.problems.length + (strict ? found.warnings.length : 0);
       if (errors > 0) process.exitCode = 2;

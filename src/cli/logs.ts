@@ -1,17 +1,17 @@
-import { join } from "node:path";
 import type { Command } from "commander";
-import { openArtifactStore, type ArtifactStore } from "../artifacts/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { getRun, logsOf, type NodeLog, type RunState } from "../workflow/mod.ts";
-import { homeFolder } from "./home.ts";
 import { openHome, runName } from "./journal.ts";
+import { openKept } from "./kept.ts";
 import { prefix, shortName } from "./output.ts";
 import { nonNegative } from "./options.ts";
+import { here, type Kept } from "./outputs.ts";
+import { storeOptions, type StoreOptions } from "./storeoptions.ts";
 import { paintFor } from "./style.ts";
 import { printable } from "./text.ts";
 import { untilEnded } from "./watch.ts";
 
-interface Options {
+interface Options extends StoreOptions {
   readonly follow?: boolean;
   readonly tail?: number;
   readonly grep?: string;
@@ -19,7 +19,7 @@ interface Options {
 
 /** `atalanta logs NAME [NODE]` */
 export function addLogs(program: Command): void {
-  program
+  const command = program
     .command("logs")
     .description("Print what the steps of a run printed")
     .argument("<name>", "name of a run; @latest is the one that began last")
@@ -30,7 +30,8 @@ export function addLogs(program: Command): void {
     .option("-f, --follow", "until the run has ended; a step's log comes when the step has ended")
     .option("--tail <lines>", "only so many of the last lines of each step", nonNegative("--tail"))
     .option("--grep <expression>", "only lines that match this regular expression")
-    .option("--no-color", "no colours")
+    .option("--no-color", "no colours");
+  storeOptions(command)
     .addHelpText(
       "after",
       `
@@ -41,7 +42,7 @@ Examples:
     .action(async (word: string, node: string | undefined, options: Options) => {
       using journal = openHome();
       const name = runName(journal, word);
-      const store = await openArtifactStore({ folder: join(homeFolder(), "artifacts") });
+      await using kept = await openKept(options);
       const told = new Set<string>();
       const matches = matcher(options.grep);
       const tell = async (state: RunState): Promise<void> => {
@@ -50,7 +51,7 @@ Examples:
           const key = `${item.node.id} ${item.log.digest}`;
           if (told.has(key)) continue;
           told.add(key);
-          await print(item, { store, state, options, matches });
+          await print(item, { kept, state, options, matches });
         }
       };
       if (!options.follow) return tell(getRun(journal, name));
@@ -73,14 +74,17 @@ function nodeName(state: RunState, node: string | undefined): string | undefined
 async function print(
   { node, log }: NodeLog,
   given: {
-    readonly store: ArtifactStore;
+    readonly kept: Kept;
     readonly state: RunState;
     readonly options: Options;
     readonly matches: (line: string) => boolean;
   },
 ): Promise<void> {
-  const { store, state, options, matches } = given;
-  const text = Buffer.from(await store.read(log)).toString();
+  const { kept, state, options, matches } = given;
+  const sent = node.outputs?.artifacts.find(({ name }) => name === "main-logs")?.artifact;
+  const copy = sent?.kind === "stored" ? sent.copy : undefined;
+  const found = await here({ artifact: log, ...(copy ? { copy } : {}) }, kept);
+  const text = Buffer.from(await kept.artifacts.read(found)).toString();
   const lines = text.replace(/\n$/, "").split("\n").filter(matches);
   const { tail } = options;
   const last = tail === undefined ? lines : tail === 0 ? [] : lines.slice(-tail);

@@ -6,6 +6,7 @@ import { ceilings, hostLimits, type AskedHostLimits, type LimitKey } from "../li
 import type { AllowedHost, AskedHost, GateOptions, Secret } from "../network/mod.ts";
 import type { RegistrySettings } from "../oci/mod.ts";
 import type { ConfigurationFile } from "./configuration.ts";
+import { noRepositories, readRepositories, type Repositories } from "./repositories.ts";
 
 /** What the operator allows to the steps of a run. */
 export interface Operator extends Required<
@@ -14,6 +15,7 @@ export interface Operator extends Required<
   readonly limits: AskedHostLimits;
   /** How registries of images are met, by their names. */
   readonly registries: ReadonlyMap<string, RegistrySettings>;
+  readonly repositories: Repositories;
 }
 
 /** Where nobody says anything. */
@@ -23,6 +25,7 @@ export const nobody: Operator = {
   authorities: [],
   limits: {},
   registries: new Map(),
+  repositories: noRepositories,
 };
 
 /** A secret's file is small; whatever else is named by mistake is not read whole. */
@@ -39,6 +42,7 @@ export async function readOperator(file: ConfigurationFile): Promise<Operator> {
     ["allowedHosts", "allowedAddresses", "caFile"],
   );
   const caFile = http.get("caFile");
+  const given = secrets(reader, root.get("secrets"), path);
   return {
     permissions: {
       allowedHosts: reader.hosts(http.get("allowedHosts"), "permissions.http.allowedHosts"),
@@ -47,7 +51,8 @@ export async function readOperator(file: ConfigurationFile): Promise<Operator> {
         "permissions.http.allowedAddresses",
       ),
     },
-    secrets: secrets(reader, root.get("secrets"), path),
+    secrets: given,
+    repositories: readRepositories(file, given),
     limits: limits(reader, root.get("limits")),
     registries: await registries(reader, root.get("registries"), path),
     authorities:

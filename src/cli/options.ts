@@ -37,3 +37,6 @@ export function nonNegative(option: string): (text: string) => number {
     throw new Failure("invalid-argument", `${option} "${text}" is no whole number`);
   };
 }
+
+export const allowAddressHelp: string =
+  "connect also to an address or range that is not public, such as 127.0.0.1 (repeatable)";

@@ -1,5 +1,6 @@
 import type { ArtifactSource } from "../task/mod.ts";
-import type { Place } from "../errors/mod.ts";
+import type { Place as SourcePlace } from "../errors/mod.ts";
+import type { Place } from "../places/mod.ts";
 import type { RunNode, RunState } from "../workflow/mod.ts";
 import { bytes, counted, duration } from "./format.ts";
 import { NodeTree, type Branch } from "./nodetree.ts";
@@ -54,9 +55,20 @@ function short(value: string): string {
 export function described(source: ArtifactSource): string {
   if (source.kind === "raw") return `${bytes(Buffer.byteLength(source.data))}  raw`;
   if (source.kind === "key") return `key ${source.key}`;
+  if (source.kind === "store") return placed(source.place);
   const { size, digest, count } = source.artifact;
   const files = count === undefined ? "" : `  ${counted(count, "file")}`;
-  return `${bytes(size)}${files}  ${digest.slice(0, "sha256:".length + 16)}`;
+  const copy = source.copy ? `  ${placed(source.copy.place)}` : "";
+  return `${bytes(size)}${files}  ${digest.slice(0, "sha256:".length + 16)}${copy}`;
+}
+
+/** A place as one word. */
+function placed({ s3, gcs, oss, azure, http, artifactory, git }: Place): string {
+  if (s3) return oneLine(`s3://${s3.bucket}/${s3.key}`);
+  if (gcs) return oneLine(`gs://${gcs.bucket}/${gcs.key}`);
+  if (oss) return oneLine(`oss://${oss.bucket}/${oss.key}`);
+  if (azure) return oneLine(`${azure.endpoint}/${azure.container}/${azure.blob}`);
+  return oneLine(http?.url ?? artifactory?.url ?? git?.repo ?? "");
 }
 
 /** A row for each template, with the sum of its steps. */
@@ -87,7 +99,7 @@ function timeLines(leaves: readonly RunNode[], paint: Paint): string[] {
 /** What failed, where it is written, what the program last said, and the commands that look closer. */
 export function failureLines(
   state: RunState,
-  look: { readonly paint: Paint; readonly places: Readonly<Record<string, Place>> },
+  look: { readonly paint: Paint; readonly places: Readonly<Record<string, SourcePlace>> },
 ): string[] {
   const { paint, places } = look;
   const failed = failedLeaves(new NodeTree(state.nodes.values()).roots);

@@ -3,12 +3,16 @@ import type { Command } from "commander";
 import type { StoredArtifact } from "../artifacts/mod.ts";
 import { parseParameterFile } from "../document/mod.ts";
 import { Failure } from "../errors/mod.ts";
+import { secretsOf } from "../places/mod.ts";
 import { beginRun, runWorkflow } from "../workflow/mod.ts";
 import { carryOut, runOptions, type RunOptions } from "./carry.ts";
+import { readOperatorFile } from "./configuration.ts";
 import { openHome } from "./journal.ts";
 import { readHostLimits } from "./limits.ts";
 import { collect, pair } from "./options.ts";
 import { readText, readWorkflow } from "./read.ts";
+import { repositoryFor } from "./repositories.ts";
+import { storeSecrets } from "./secrets.ts";
 
 interface Options extends RunOptions {
   readonly parameter: readonly string[];
@@ -60,9 +64,11 @@ Exit codes: 0 succeeded, 1 failed, 2 wrong input, 130 interrupted.`,
           : parseParameterFile(await readText(options.parameterFile), options.parameterFile)),
         ...Object.fromEntries(options.parameter.map((text) => pair("-p", text))),
       };
+      const secrets = storeSecrets(await readOperatorFile(options.config));
       const read = await readWorkflow(files, {
         json: options.json ?? false,
         parameters: Object.keys(parameters),
+        secrets: secrets.check,
         limits: await readHostLimits(options),
         ...(options.workflow === undefined ? {} : { name: options.workflow }),
       });
@@ -70,6 +76,9 @@ Exit codes: 0 succeeded, 1 failed, 2 wrong input, 130 interrupted.`,
       const bundle = renamed(read, options);
       using journal = openHome(options.durability);
       await carryOut({ bundle, options }, async (session, how) => {
+        const { repositories } = session.operator;
+        const repository = repositoryFor(bundle, repositories, (text) => how.onNotice?.(text));
+        await secrets.read(repository && secretsOf(repository.place));
         const artifacts: Record<string, StoredArtifact> = {};
         for (const [name, path] of options.artifact.map((text) => pair("-a", text))) {
           artifacts[name] = await session.artifacts.putPath(path);
@@ -77,7 +86,13 @@ Exit codes: 0 succeeded, 1 failed, 2 wrong input, 130 interrupted.`,
         const { name } = options;
         // Whoever goes on with the run may be in another folder.
         const placed = { ...bundle, folder: resolve(bundle.folder) };
-        const given = { journal, bundle: placed, parameters, artifacts };
+        const given = {
+          journal,
+          bundle: placed,
+          parameters,
+          artifacts,
+          ...(repository ? { repository } : {}),
+        };
         using claim = beginRun(name === undefined ? given : { ...given, name });
         // Awaited here: the claim ends with this function.
         return await runWorkflow({ claim, ...how });

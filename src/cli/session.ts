@@ -6,13 +6,15 @@ import type { Bundle } from "../document/mod.ts";
 import { createGate } from "../network/mod.ts";
 import type { Images } from "../oci/mod.ts";
 import { createRunners, strongest, type Runners, type Trust } from "../runner/mod.ts";
-import { createTaskRunner, type ContainerRunner } from "../task/mod.ts";
 import type { RunWorkflowOptions } from "../workflow/mod.ts";
+import { createTaskRunner, type ContainerRunner, type Depot } from "../task/mod.ts";
 import { readConfiguration } from "./configuration.ts";
 import { detectRuntime, needsContainers } from "./containers.ts";
+import { openDepot } from "./depot.ts";
 import { homeFolder } from "./home.ts";
 import { openUserImages } from "./images.ts";
 import { limitsOfHost } from "./limits.ts";
+import type { Operator } from "./operator.ts";
 import { pair } from "./options.ts";
 
 /** What this process runs steps with. */
@@ -21,6 +23,8 @@ export interface Session extends AsyncDisposable {
   readonly dispatcher: Dispatcher;
   /** The digest that an image has now; undefined where a file stands for it. */
   readonly resolveImage: NonNullable<RunWorkflowOptions["resolveImage"]>;
+  readonly depot: Depot;
+  readonly operator: Operator;
 }
 
 /**
@@ -81,6 +85,13 @@ export async function openSession(options: {
   stack.defer(async () => (await opened)?.[Symbol.asyncDispose]());
   // Beside the artifacts: what a guest leaves is stored by a second name instead of a copy.
   const runners = createRunners({ stagingFolder: await artifacts.stagingFolder() });
+  const depot = stack.use(
+    openDepot({
+      artifacts,
+      operator: configuration.operator,
+      ...(options.allowAddresses ? { allowAddresses: options.allowAddresses } : {}),
+    }),
+  );
   const trust = strongest(configuration.trust, options.trust);
   const runner = stack.use(
     createTaskRunner({
@@ -90,6 +101,7 @@ export async function openSession(options: {
       overrides,
       images,
       gate,
+      depot,
       limits,
       ...(containers ? { containers } : {}),
     }),
@@ -104,7 +116,15 @@ export async function openSession(options: {
   const kept = stack.move();
   const resolveImage: Session["resolveImage"] = async (image, how) =>
     overrides.has(image) ? undefined : (await images()).resolve(image, how);
-  return { artifacts, dispatcher, resolveImage, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  const { operator } = configuration;
+  return {
+    artifacts,
+    dispatcher,
+    depot,
+    operator,
+    resolveImage,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
 }
 
 /** Processes take a moment to start; and a class that cannot be had is better known before anything has run. */

@@ -1,3 +1,4 @@
+import { locationKinds } from "./locations.ts";
 import type { Arguments, Artifact, Parameter, Template } from "./model.ts";
 import type { Origins } from "./shape.ts";
 import type { Report, Spot } from "./source.ts";
@@ -114,7 +115,7 @@ export class CallCheck {
     }
     if (by === "workflow") return;
     for (const artifact of given.artifacts ?? []) {
-      const sources = (["from", "fromExpression", "raw", "s3"] as const).filter(
+      const sources = (["from", "fromExpression", ...locationKinds] as const).filter(
         (key) => artifact[key] !== undefined,
       );
       if (sources.length === 1 || (sources.length === 0 && artifact.optional)) continue;
@@ -122,7 +123,7 @@ export class CallCheck {
       this.#report.problem(
         this.#origins.spot(artifact),
         `The artifact "${artifact.name}" ${what}`,
-        "Give it one of from, fromExpression, raw, s3.",
+        "Give it one of from, fromExpression, raw, s3, http or another store.",
       );
     }
   }
@@ -209,5 +210,8 @@ export function reportDoubles(
 /** Whether an input has a value when the caller gives none. */
 function isFilled(input: Parameter | Artifact): boolean {
   if ("value" in input || "default" in input || "valueFrom" in input) return true;
-  return "raw" in input || "s3" in input || ("optional" in input && (input.optional ?? false));
+  return (
+    locationKinds.some((kind) => kind in input) ||
+    ("optional" in input && (input.optional ?? false))
+  );
 }

@@ -3,6 +3,7 @@ import { dependenciesOf } from "./depends.ts";
 import type { Wrong } from "./forms.ts";
 import { findCircles, reach, Ancestors } from "./graph.ts";
 import type { Limits } from "../limits/mod.ts";
+import { checkTemplatePlaces, checkWorkflowPlaces, type SecretCheck } from "./locations.ts";
 import { checkLeaf, checkLimits, checkOutputs, checkUnique } from "./leaf.ts";
 import type {
   LifecycleHook,
@@ -59,6 +60,8 @@ export interface CheckOptions {
   readonly configMaps: ConfigMaps;
   /** The highest limits that a step may ask for. */
   readonly limits: Limits;
+  /** Looks at the secrets of stores; absent: nobody has said which there are. */
+  readonly secrets?: SecretCheck | undefined;
 }
 
 /** Finds what the keys and values of one workflow, or of a library alone, do not tell: whether it all fits together. */
@@ -68,6 +71,7 @@ export class Check {
   readonly #library: Library;
   readonly #given: readonly string[];
   readonly #limits: Limits;
+  readonly #secrets: SecretCheck | undefined;
   readonly #texts: TextCheck;
   readonly #calls: CallCheck;
   readonly #found = new Map<string, Found>();
@@ -76,7 +80,9 @@ export class Check {
   /** Templates that onExit and hooks run. */
   readonly #handlers = new Set<string>();
 
-  constructor({ report, origins, library, parameters, configMaps, limits }: CheckOptions) {
+  constructor(options: CheckOptions) {
+    const { report, origins, library, parameters, configMaps, limits } = options;
+    this.#secrets = options.secrets;
     this.#limits = limits;
     this.#report = report;
     this.#origins = origins;
@@ -357,9 +363,14 @@ export class Check {
     };
   }
 
+  #placing(): Parameters<typeof checkTemplatePlaces>[1] {
+    return { report: this.#report, origins: this.#origins, secrets: this.#secrets };
+  }
+
   /** What stands in a specification beside its templates. */
   #spec(holder: Holder, globals: Globals): void {
     const { spec } = holder.document;
+    checkWorkflowPlaces(spec, this.#placing());
     const scope: Scope = { globals, templates: [], looped: false, retried: false, handler: false };
     this.#texts.below(spec, scope, {
       skip: ["templates", "templateDefaults", "hooks", "retryStrategy", "workflowTemplateRef"],
@@ -384,6 +395,7 @@ export class Check {
     checkLeaf(found, this.#report, this.#origins);
     checkLimits(found, this.#limits, this.#report, this.#origins);
     checkOutputs(found, this.#report, this.#origins);
+    checkTemplatePlaces(template, this.#placing());
     this.#texts.below(template, scope, { skip: ["steps", "dag", "outputs"] });
     if (template.steps) this.#steps(found, scope);
     else if (template.dag) this.#dag(found, scope);

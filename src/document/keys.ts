@@ -17,6 +17,7 @@ import {
   type ObjectShape,
   type Shape,
 } from "./shapes.ts";
+import { archiveLocation, artifactGc, locationKeys, repositoryRef, workflowGc } from "./stores.ts";
 
 /**
  * Every key of Argo Workflows 4.1 with what happens to it here: offered, idle (understood, and without effect on one machine: a
@@ -27,9 +28,6 @@ const texts: Shape = mapOf(text());
 const noPods = "there are no pods on one machine";
 const onlyPods = (...names: string[]): Record<string, Key> =>
   Object.fromEntries(names.map((name) => [name, idle(noPods)]));
-const noStore =
-  "Pass the file with --artifact NAME=PATH, or use the artifact repository: s3 with nothing but a key.";
-
 const metadata = object("Metadata", "Name, labels and annotations.", {
   name: offered("Name of the run.", text("object name")),
   generateName: offered("Beginning of a name that is completed at each run.", text("name prefix")),
@@ -100,22 +98,6 @@ const parameter = object(
 );
 
 const nothing = object("None", "No keys.", {});
-const s3Refused = Object.fromEntries(
-  [
-    "accessKeySecret",
-    "addressingStyle",
-    "bucket",
-    "caSecret",
-    "createBucketIfNotPresent",
-    "encryptionOptions",
-    "endpoint",
-  ]
-    .concat("insecure", "region", "roleARN", "secretKeySecret", "sessionTokenSecret", "useSDKCreds")
-    .map((name) => [
-      name,
-      refused("Keep only the key: it names an object of the workflow's own artifact repository."),
-    ]),
-);
 
 const artifact = object(
   "Artifact",
@@ -146,30 +128,10 @@ const artifact = object(
         zip: offered("A zip file.", nothing),
       }),
     ),
-    raw: offered(
-      "Its content.",
-      object("Raw", "Content as text.", { data: offered("The text.", text()) }, "data"),
-    ),
-    s3: offered(
-      "An object of the workflow's own artifact repository.",
-      object(
-        "S3",
-        "An object of the artifact repository.",
-        { key: offered("Its key.", text()), ...s3Refused },
-        "key",
-      ),
-    ),
-    archiveLogs: idle("logs are always kept"),
+    ...locationKeys,
+    archiveLogs: idle("the key of archiveLocation or of the workflow counts"),
     deleted: idle("the controller of a cluster writes it"),
-    artifactGC: refused("Artifacts are deleted with their run, by `delete`. Remove the key."),
-    artifactory: refused(noStore),
-    azure: refused(noStore),
-    gcs: refused(noStore),
-    git: refused(noStore),
-    hdfs: refused(noStore),
-    http: refused(noStore),
-    oss: refused(noStore),
-    plugin: refused(noStore),
+    artifactGC: offered("When the copy in a store is deleted.", artifactGc),
   },
   "name",
 );
@@ -596,7 +558,7 @@ const templateKeys: Readonly<Record<string, Key>> = {
   hostAliases: refused("Remove the key, and use the addresses themselves."),
   resourceClaims: refused("There are no devices to claim here. Remove the key."),
   metrics: refused("Use `get` and `--json` to see what a run took. Remove the key."),
-  archiveLocation: idle("artifacts and logs are kept in the folder of the runs"),
+  archiveLocation: offered("Where its outputs go that do not say it.", archiveLocation),
   executor: idle(noPods),
   ...onlyPods(
     "affinity",
@@ -664,7 +626,7 @@ const specKeys: Readonly<Record<string, Key>> = {
     }),
   ),
   priority: allowed("Known as {{workflow.priority}}.", whole(), "runs are not queued here"),
-  artifactGC: refused("Artifacts are deleted with their run, by `delete`. Remove the key."),
+  artifactGC: offered("When artifacts in stores are deleted.", workflowGc),
   executorPlugins: refused("Only the plugin wasm is offered. Remove the key."),
   hostAliases: refused("Remove the key, and use the addresses themselves."),
   metrics: refused("Use `get` and `--json` to see what a run took. Remove the key."),
@@ -673,8 +635,8 @@ const specKeys: Readonly<Record<string, Key>> = {
   shutdown: refused("Stop a run with `stop` or `terminate`. Remove the key."),
   volumes: noVolumes,
   volumeClaimTemplates: noVolumes,
-  archiveLogs: idle("logs are always kept"),
-  artifactRepositoryRef: idle("artifacts are kept in the folder of the runs"),
+  archiveLogs: offered("Whether logs go to the artifact repository, too.", flag),
+  artifactRepositoryRef: offered("Its artifact repository.", repositoryRef),
   executor: idle(noPods),
   podGC: idle(noPods),
   podMetadata: idle(noPods),

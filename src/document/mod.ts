@@ -4,6 +4,7 @@ import type { Workflow, WorkflowTemplate } from "./model.ts";
 
 export type * from "./model.ts";
 export { parameterBytes, parseParameterFile } from "./parameters.ts";
+export { isPlaced, locationKinds, parseRepository, type SecretCheck } from "./locations.ts";
 export { closest } from "./suggest.ts";
 export { workflowSchema } from "./schema.ts";
 export { checkFiles, readBundle, type ReadOptions, type SourceFile } from "./read.ts";

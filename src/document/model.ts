@@ -1,5 +1,6 @@
 import type { AskedLimits } from "../limits/mod.ts";
 import type { AskedHost } from "../network/mod.ts";
+import type { Place } from "../places/mod.ts";
 
 /**
  * The part of Argo's workflow (`argoproj.io/v1alpha1`) that is supported. Keys are Argo's own; values are plain data as they
@@ -44,6 +45,9 @@ export interface WorkflowSpec {
   readonly priority?: number;
   /** Start suspended, until `resume`. */
   readonly suspend?: boolean;
+  readonly archiveLogs?: boolean;
+  readonly artifactGC?: ArtifactGc;
+  readonly artifactRepositoryRef?: { readonly configMap?: string; readonly key?: string };
 }
 
 /** A value that Argo keeps as text whatever YAML made of it. */
@@ -78,7 +82,7 @@ export interface KeyReference {
   readonly optional?: boolean;
 }
 
-export interface Artifact {
+export interface Artifact extends ArtifactLocation {
   readonly name: string;
   readonly path?: string;
   readonly optional?: boolean;
@@ -94,9 +98,22 @@ export interface Artifact {
     readonly tar?: { readonly compressionLevel?: number };
     readonly zip?: Readonly<Record<string, never>>;
   };
+  readonly artifactGC?: ArtifactGc;
+}
+
+/** Where an artifact lies: at most one of the kinds. A key alone names an object of the workflow's artifact repository. */
+export interface ArtifactLocation extends Place {
   readonly raw?: { readonly data: string };
-  /** Key-only: an object of the workflow's own artifact repository. */
-  readonly s3?: { readonly key: string };
+}
+
+export interface ArtifactGc {
+  readonly strategy?: "OnWorkflowCompletion" | "OnWorkflowDeletion" | "Never";
+}
+
+/** An artifact repository: a place whose key says where outputs go, with its tags. */
+export interface Repository {
+  readonly place: Place;
+  readonly archiveLogs?: boolean;
 }
 
 /** What a step runs. Exactly one of wasm, plugin, container, script, steps, dag, suspend is there. */
@@ -120,6 +137,9 @@ export interface Template {
   readonly memoize?: Memoize;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly metadata?: Pick<Metadata, "labels" | "annotations">;
+  readonly archiveLocation?: Omit<Place, "git"> & {
+    readonly archiveLogs?: boolean;
+  };
 }
 
 /** What a `wasm:` template runs. */

@@ -4,6 +4,7 @@ import { hostLimits, type Limits } from "../limits/mod.ts";
 import { reportDoubles } from "./calls.ts";
 import { Check, missingLibrary, stepsOf, type Holder } from "./check.ts";
 import { kinds, listShape } from "./keys.ts";
+import type { SecretCheck } from "./locations.ts";
 import { mergeOver } from "./merge.ts";
 import type { Bundle, Reading } from "./mod.ts";
 import type { Template, Workflow, WorkflowSpec, WorkflowTemplate } from "./model.ts";
@@ -42,6 +43,8 @@ export interface ReadOptions {
   readonly parameters?: readonly string[];
   /** The highest limits that a step may ask for; absent: those that this machinery is built for. */
   readonly limits?: Limits;
+  /** Looks at the secrets that stores would get; absent: they are looked at when they are used. */
+  readonly secrets?: SecretCheck;
 }
 
 type LibraryKind = "WorkflowTemplate" | "ClusterWorkflowTemplate";
@@ -60,7 +63,7 @@ export function readBundle(files: readonly SourceFile[], options: ReadOptions = 
 /** Finds every mistake of files that may hold several workflows, or only templates. */
 export function checkFiles(
   files: readonly SourceFile[],
-  options: Pick<ReadOptions, "parameters" | "limits"> = {},
+  options: Pick<ReadOptions, "parameters" | "limits" | "secrets"> = {},
 ): { readonly problems: readonly Failure[]; readonly warnings: readonly Failure[] } {
   const reader = new Reader(options);
   for (const { file, text } of files) reader.file(file, text);
@@ -304,6 +307,7 @@ class Reader {
       parameters: this.#options.parameters ?? [],
       configMaps: this.#configMaps,
       limits: this.#options.limits ?? hostLimits(),
+      secrets: this.#options.secrets,
     });
     const reached = check.workflow(holder);
     for (const { key } of reached) this.#reached.add(key);
@@ -418,6 +422,7 @@ class Reader {
         parameters: [],
         configMaps: this.#configMaps,
         limits: this.#options.limits ?? hostLimits(),
+        secrets: this.#options.secrets,
       }).alone(holder);
     }
   }

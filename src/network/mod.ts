@@ -5,6 +5,7 @@ import type { Secret, SecretReference } from "./secrets.ts";
 
 /** The gate for HTTP requests of guests: nobody gets through whom two lists do not both allow; and secrets go in here. */
 export { createGate } from "./gate.ts";
+export { endpointEntry, isFor, parseEndpoint, type Endpoint } from "./endpoints.ts";
 export { parseRules, type AllowedHost, type AskedHost } from "./rules.ts";
 export type { Secret, SecretReference } from "./secrets.ts";
 /** For clients of ours that go where a document names: which addresses they may connect to. */

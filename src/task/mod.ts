@@ -4,17 +4,78 @@ import type { Trust } from "../runner/mod.ts";
 import type { StoredArtifact } from "../artifacts/mod.ts";
 import type { AskedLimits } from "../limits/mod.ts";
 import type { AskedHost, HostUsage, SecretReference } from "../network/mod.ts";
+import type { Place } from "../places/mod.ts";
 
 export { makeReady } from "./program.ts";
+export { createDepot } from "./depot.ts";
 export { createTaskRunner } from "./runner.ts";
 export type { StoredArtifact } from "../artifacts/mod.ts";
 
 /** Where an input artifact comes from. `subPath` names a file or folder inside it. */
 export type ArtifactSource =
-  | { readonly kind: "stored"; readonly artifact: StoredArtifact; readonly subPath?: string }
+  | {
+      readonly kind: "stored";
+      readonly artifact: StoredArtifact;
+      readonly subPath?: string;
+      /** For when it is no longer here. */
+      readonly copy?: Copy;
+    }
+  /** In a store outside. */
+  | { readonly kind: "store"; readonly place: Place; readonly subPath?: string }
   | { readonly kind: "raw"; readonly data: string }
   /** An object of the artifact repository: the one of this name, or a folder of all whose names begin with `key/`. */
   | { readonly kind: "key"; readonly key: string; readonly subPath?: string };
+
+/** When what a run sent to a store is deleted there; absent: never. */
+type Collect = "OnWorkflowCompletion" | "OnWorkflowDeletion";
+
+/** What a step sent to a store. */
+export interface Copy {
+  readonly place: Place;
+  readonly packed: "none" | "tar" | "zip";
+  readonly collect?: Collect;
+}
+
+/** How an artifact is packed for a store; `name` is that of its content in the archive. */
+export interface Packing {
+  readonly kind: "none" | "tar" | "zip";
+  readonly name: string;
+  readonly level?: number;
+}
+
+export interface TransferOptions {
+  readonly signal?: AbortSignal;
+  /** All bytes that went so far. */
+  readonly onProgress?: (bytes: number) => void;
+}
+
+/** The way to stores outside, with the operator's secrets. */
+export interface Depot extends AsyncDisposable {
+  /** Throws when the place may not be used: a secret is missing, or not for its host. */
+  check(place: Place): void;
+  /** Brings what lies there, as it lies there. What is on its way already is waited for. */
+  bring(place: Place, options?: TransferOptions): Promise<StoredArtifact>;
+  /** Brings back what was sent, as it was before it was packed. */
+  restore(copy: Copy, artifact: StoredArtifact, options?: TransferOptions): Promise<StoredArtifact>;
+  send(
+    place: Place,
+    artifact: StoredArtifact,
+    packing: Packing,
+    options?: TransferOptions,
+  ): Promise<void>;
+  /** Deletes what was sent, and nothing beside it. That it is not there any more is fine. */
+  remove(
+    copy: Copy,
+    artifact: StoredArtifact,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<void>;
+}
+
+/** Where an output goes, beside the folder of artifacts. */
+export interface OutputStore {
+  readonly place: Place;
+  readonly collect?: Collect;
+}
 
 export interface InputArtifact {
   readonly name: string;
@@ -40,7 +101,9 @@ export interface OutputArtifact {
   readonly optional: boolean;
   /** Also published under this name of the artifact repository. */
   readonly key?: string;
-  /** How Argo packs it on its way. Ours stays unpacked; only `none` is told apart, see `InputArtifact.archive`. */
+  /** Also sent there, packed. */
+  readonly store?: OutputStore;
+  /** How it is packed for a store. In the folder of artifacts it stays unpacked; only `none` is told apart, see `InputArtifact.archive`. */
   readonly archive?:
     | { readonly kind: "none" }
     | { readonly kind: "tar"; readonly level?: number }
@@ -112,6 +175,8 @@ export interface Task {
   readonly outputs: {
     readonly parameters: readonly OutputParameter[];
     readonly artifacts: readonly OutputArtifact[];
+    /** Where the log goes as well, as the artifact `main-logs`. */
+    readonly log?: OutputStore;
     /** Whether stdout becomes `outputs.result` (at most 256 KiB). */
     readonly result: boolean;
   };
@@ -180,7 +245,11 @@ export interface TaskResult {
   readonly outputs: {
     readonly result?: string;
     readonly parameters: readonly { readonly name: string; readonly value: string }[];
-    readonly artifacts: readonly { readonly name: string; readonly artifact: StoredArtifact }[];
+    readonly artifacts: readonly {
+      readonly name: string;
+      readonly artifact: StoredArtifact;
+      readonly copy?: Copy;
+    }[];
   };
   /** stdout and stderr as they came, stored; absent when nothing was written. */
   readonly log?: StoredArtifact;
@@ -200,8 +269,17 @@ export interface TaskResult {
   readonly imageDigest?: string;
 }
 
+/** An artifact on its way from or to a store. */
+interface TaskTransfer {
+  readonly artifact: string;
+  readonly way: "from" | "to";
+  /** So far; absent when it is over. */
+  readonly bytes?: number;
+}
+
 export interface RunTaskOptions {
   readonly signal?: AbortSignal;
+  readonly onTransfer?: (transfer: TaskTransfer) => void;
   readonly onOutput?: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
 }
 

@@ -1,7 +1,9 @@
+import { basename } from "node:path/posix";
 import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
 import type { Collected } from "../engine/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
-import type { OutputArtifact, Task, TaskResult } from "./mod.ts";
+import { depotOf, transferred, type Sources } from "./inputs.ts";
+import type { Copy, OutputArtifact, Task, TaskResult } from "./mod.ts";
 
 /** Largest `outputs.result` and output parameter: Argo keeps both in the workflow object. */
 const parameterBytes = 256 * 1024;
@@ -10,10 +12,11 @@ const parameterBytes = 256 * 1024;
 export async function takeOutputs(
   task: Task,
   left: { readonly stdout: Uint8Array; readonly collected: readonly Collected[] },
-  store: ArtifactStore,
+  sources: Sources,
 ): Promise<{ readonly outputs: TaskResult["outputs"]; readonly problem: Failure | undefined }> {
+  const { store } = sources;
   const parameters: { readonly name: string; readonly value: string }[] = [];
-  const artifacts: { readonly name: string; readonly artifact: StoredArtifact }[] = [];
+  const artifacts: TaskResult["outputs"]["artifacts"][number][] = [];
   const at = new Map(left.collected.map((item) => [item.path, item]));
   let problem: Failure | undefined;
   for (const output of task.outputs.parameters) {
@@ -27,7 +30,14 @@ export async function takeOutputs(
   for (const output of task.outputs.artifacts) {
     const found = at.get(output.path);
     if (found && found.kind !== "missing") {
-      artifacts.push({ name: output.name, artifact: await keep(output, found, store) });
+      const artifact = await keep(output, found, store);
+      try {
+        artifacts.push({ name: output.name, artifact, ...(await sent(output, artifact, sources)) });
+      } catch (thrown) {
+        // It is here, and the step is not over before it is there.
+        artifacts.push({ name: output.name, artifact });
+        problem ??= toFailure(thrown);
+      }
     } else if (!output.optional) {
       problem ??= new Failure(
         "artifact-missing",
@@ -61,6 +71,39 @@ async function keep(
   }
   return artifact;
 }
+
+/** Sends an output to its store, if it has one. */
+async function sent(
+  output: OutputArtifact,
+  artifact: StoredArtifact,
+  sources: Sources,
+): Promise<{ readonly copy?: Copy }> {
+  const { store, name, archive, path } = output;
+  if (!store) return {};
+  const packed = archive?.kind ?? "tar";
+  const level = archive?.kind === "tar" ? archive.level : undefined;
+  const packing = { kind: packed, name: basename(path), ...(level === undefined ? {} : { level }) };
+  await transferred(name, "to", sources, (options) =>
+    depotOf(sources).send(store.place, artifact, packing, options),
+  );
+  return { copy: { ...store, packed } };
+}
+
+/** The log as the artifact that Argo makes of it. */
+export async function sendLog(
+  task: Task,
+  log: StoredArtifact,
+  sources: Sources,
+): Promise<TaskResult["outputs"]["artifacts"][number] | undefined> {
+  const { log: store } = task.outputs;
+  if (!store) return undefined;
+  await transferred(logArtifact, "to", sources, (options) =>
+    depotOf(sources).send(store.place, log, { kind: "none", name: "main.log" }, options),
+  );
+  return { name: logArtifact, artifact: log, copy: { ...store, packed: "none" } };
+}
+
+const logArtifact = "main-logs";
 
 async function parameter(
   found: Collected | undefined,

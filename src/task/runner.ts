@@ -12,13 +12,14 @@ import {
 } from "../limits/mod.ts";
 import { strongest, type Runners, type Trust } from "../runner/mod.ts";
 import { createGate, type Gate, type Passage } from "../network/mod.ts";
-import { checkedPath, inputContent } from "./inputs.ts";
-import { takeOutputs } from "./outputs.ts";
 import { makeReady, type ModuleSources } from "./program.ts";
+import { checkedPath, depotOf, inputContent, type Sources } from "./inputs.ts";
+import { sendLog, takeOutputs } from "./outputs.ts";
 import { createLog, type Log } from "./log.ts";
 import type {
   ContainerProgram,
   ContainerRunner,
+  Depot,
   RunTaskOptions,
   Task,
   TaskResult,
@@ -33,6 +34,8 @@ export interface TaskRunnerOptions extends ModuleSources {
   readonly artifacts: ArtifactStore;
   /** Runs container programs; absent: they end with the failure `container-runtime`. */
   readonly containers?: ContainerRunner;
+  /** The way to stores outside; absent: no artifact comes from there or goes there. */
+  readonly depot?: Depot;
   /** The way to hosts; absent: no program gets to one, and none gets a secret. */
   readonly gate?: Gate;
   /** The highest limits that a program may ask for; absent: those that this machinery is built for. */
@@ -87,6 +90,7 @@ class Runner implements TaskRunner {
     try {
       const { program } = task;
       if (program.kind === "wasm") limits = resolveLimits(program.limits, this.#hostLimits);
+      this.#checkStores(task);
       const collect = [...task.outputs.parameters, ...task.outputs.artifacts].map((output) =>
         checkedPath(output.path, output.name),
       );
@@ -96,9 +100,10 @@ class Runner implements TaskRunner {
       const { stdout, collected, limitsReached, ...how } = ended;
       const storing = performance.now();
       try {
-        const { artifacts } = this.#options;
         const stored = await this.#keepLog(log);
-        const { outputs, problem } = await takeOutputs(task, { stdout, collected }, artifacts);
+        const sources = this.#sources(options);
+        const taken = await takeOutputs(task, { stdout, collected }, sources);
+        const { outputs, problem } = await withLog(task, stored, sources, taken);
         timings.artifactsMs += performance.now() - storing;
         const tail = how.phase === "Succeeded" ? "" : log.stderrTail();
         return {
@@ -127,6 +132,19 @@ class Runner implements TaskRunner {
         timings,
       };
     }
+  }
+
+  #sources({ signal, onTransfer }: RunTaskOptions): Sources {
+    const { artifacts, depot } = this.#options;
+    return { store: artifacts, depot, signal, onTransfer };
+  }
+
+  /** What cannot be sent in the end is better not computed. */
+  #checkStores({ outputs }: Task): void {
+    for (const { store } of outputs.artifacts) {
+      if (store) depotOf(this.#options).check(store.place);
+    }
+    if (outputs.log) depotOf(this.#options).check(outputs.log.place);
   }
 
   async #keepLog(log: Log): Promise<StoredArtifact | undefined> {
@@ -245,7 +263,7 @@ class Runner implements TaskRunner {
     const start = performance.now();
     const inputs: Input[] = [];
     for (const input of task.inputs) {
-      const content = await inputContent(input, this.#options.artifacts, run.options.signal);
+      const content = await inputContent(input, this.#sources(run.options));
       if (content) inputs.push({ path: checkedPath(input.path, input.name), content });
     }
     run.timings.artifactsMs += performance.now() - start;
@@ -254,6 +272,25 @@ class Runner implements TaskRunner {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#options.runners[Symbol.asyncDispose]();
+  }
+}
+
+type Taken = Awaited<ReturnType<typeof takeOutputs>>;
+
+async function withLog(
+  task: Task,
+  log: StoredArtifact | undefined,
+  sources: Sources,
+  taken: Taken,
+): Promise<Taken> {
+  if (!log || !task.outputs.log) return taken;
+  try {
+    const sent = await sendLog(task, log, sources);
+    const { outputs, problem } = taken;
+    if (!sent) return taken;
+    return { outputs: { ...outputs, artifacts: [...outputs.artifacts, sent] }, problem };
+  } catch (thrown) {
+    return { ...taken, problem: taken.problem ?? toFailure(thrown) };
   }
 }
 

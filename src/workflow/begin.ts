@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from "node:crypto";
-import type { Bundle, Scalar } from "../document/mod.ts";
+import { isPlaced, type Bundle, type Repository, type Scalar } from "../document/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import type { StoredArtifact } from "../task/mod.ts";
 import type { Claim, Journal } from "./journal/mod.ts";
@@ -14,6 +14,7 @@ export interface BeginOptions {
   readonly name?: string;
   readonly parameters?: Readonly<Record<string, string>>;
   readonly artifacts?: Readonly<Record<string, StoredArtifact>>;
+  readonly repository?: Repository;
   readonly now?: () => number;
 }
 
@@ -32,6 +33,7 @@ export function beginRun(options: BeginOptions): Claim {
       bundle,
       parameters,
       artifacts,
+      ...(options.repository ? { repository: options.repository } : {}),
     },
     Math.trunc((options.now ?? Date.now)()),
   );
@@ -52,8 +54,9 @@ function checkArguments(
     if (given !== undefined) checkAllowed(name, String(given), allowed);
     else if (!valueFrom) throw notGiven("parameter", name, `-p ${name}=VALUE`);
   }
-  for (const { name, optional, raw, s3 } of asked.artifacts ?? []) {
-    if (artifacts[name] || raw || s3 || optional) continue;
+  for (const artifact of asked.artifacts ?? []) {
+    const { name, optional } = artifact;
+    if (artifacts[name] || isPlaced(artifact) || optional) continue;
     throw notGiven("artifact", name, `-a ${name}=PATH`);
   }
 }

@@ -1,8 +1,10 @@
-import type { Arguments, Artifact, Parameter, Scalar } from "../../document/mod.ts";
+import type { Arguments, Artifact, Parameter, Scalar, Template } from "../../document/mod.ts";
 import { Failure } from "../../errors/mod.ts";
+import { joinKey, keyOf, withKey, type Place } from "../../places/mod.ts";
 import type { ArtifactSource } from "../../task/mod.ts";
 import { configMapValue } from "./configmaps.ts";
 import { markedArtifact, type Names } from "./names.ts";
+import { placeOf } from "./places.ts";
 import type { Plan } from "./plan.ts";
 import type { Used } from "./templates.ts";
 import { fill, outcome, plain, pureName } from "./text.ts";
@@ -16,6 +18,8 @@ export interface Given {
   readonly names: Names;
   readonly seed: string;
 }
+
+type Around = Pick<Template, "archiveLocation"> | undefined;
 
 const noParameters: NodeInputs["parameters"] = [];
 const noArtifacts: NodeInputs["artifacts"] = [];
@@ -33,7 +37,7 @@ export function inputsOf(plan: Plan, used: Used, given: Given): NodeInputs {
     value: parameter(plan, item, given),
   }));
   const artifacts = inputs.artifacts?.flatMap((item) => {
-    const source = artifact(plan, item, given);
+    const source = artifact(plan, item, used.template, given);
     return source ? [{ name: item.name, artifact: source }] : [];
   });
   return { parameters: parameters ?? noParameters, artifacts: artifacts ?? noArtifacts };
@@ -116,29 +120,40 @@ function asTag(written: string): string {
   return written.includes("{{") ? written : `{{${written}}}`;
 }
 
-function artifact(plan: Plan, input: Artifact, given: Given): ArtifactSource | undefined {
+function artifact(
+  plan: Plan,
+  input: Artifact,
+  around: Around,
+  given: Given,
+): ArtifactSource | undefined {
   const seed = `${given.seed}/${input.name}`;
   const said = given.arguments?.artifacts?.find((item) => item.name === input.name);
   const source =
-    (said && sourceOf(plan, said, given.from, seed)) ?? sourceOf(plan, input, given.names, seed);
+    (said && sourceOf(plan, said, given.from, seed, around)) ??
+    sourceOf(plan, input, given.names, seed, around);
   if (source || input.optional) return source;
   throw new Failure("workflow-invalid", `inputs.artifacts.${input.name} was not supplied`, {
     hint: "Give it as an argument, or make the input optional.",
   });
 }
 
-/** Where an artifact comes from; undefined when nothing is said, or what is named is missing and optional. */
+/**
+ * Where an artifact comes from; undefined when nothing is said, or what is named is missing and optional. A key belongs to the archive
+ * location of the template `around`, if that has one.
+ */
 export function sourceOf(
   plan: Plan,
   artifact: Artifact,
   names: Names,
   seed: string,
+  around?: Around,
 ): ArtifactSource | undefined {
   if (artifact.raw) return { kind: "raw", data: fill(plan, artifact.raw.data, names, seed) };
   if (artifact.from === undefined && artifact.fromExpression === undefined) {
-    if (!artifact.s3) return undefined;
-    const key = fill(plan, artifact.s3.key, names, seed);
-    return inside({ kind: "key", key }, plan, artifact, names, seed);
+    const said = placeOf(plan, artifact, around, names, seed);
+    if (!said) return undefined;
+    const source = "key" in said ? ({ kind: "key", ...said } as const) : outside(said.place);
+    return inside(source, plan, artifact, names, seed);
   }
   const source = referred(plan, artifact, names, seed);
   if (source) return inside(source, plan, artifact, names, seed);
@@ -148,6 +163,10 @@ export function sourceOf(
     `unable to resolve references: Unable to resolve: "${artifact.from ?? artifact.fromExpression}"`,
     { hint: "The step that gives it has not run, has failed, or has no such output." },
   );
+}
+
+function outside(place: Place): ArtifactSource {
+  return { kind: "store", place };
 }
 
 function referred(
@@ -189,6 +208,10 @@ function inside(
       },
     );
   }
+  // For Argo it is more of the key, so what lies there is not looked into.
+  const key = source.kind === "store" ? keyOf(source.place) : undefined;
+  if (source.kind === "store" && key !== undefined)
+    return outside(withKey(source.place, joinKey(key, added)));
   const subPath = source.subPath === undefined ? added : `${source.subPath}/${added}`;
   return { ...source, subPath };
 }

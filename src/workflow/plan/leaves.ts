@@ -7,6 +7,7 @@ import { checked, valueOf } from "./inputs.ts";
 import type { Names } from "./names.ts";
 import type { PlanNode } from "./node.ts";
 import { exportGlobals } from "./outputs.ts";
+import { logStore, outputStore } from "./places.ts";
 import type { Plan } from "./plan.ts";
 import { attemptsDeadline } from "./retry.ts";
 import { fill } from "./text.ts";
@@ -145,6 +146,7 @@ function workOf(plan: Plan, node: PlanNode, template: Template, names: Names): W
 
 function outputsOf(plan: Plan, node: PlanNode, template: Template, names: Names): Work["outputs"] {
   const seed = `${node.name}/outputs`;
+  const log = logStore(plan, template, names, seed);
   return {
     parameters: (template.outputs?.parameters ?? []).flatMap(({ name, valueFrom }) => {
       if (valueFrom?.path === undefined) return [];
@@ -159,10 +161,11 @@ function outputsOf(plan: Plan, node: PlanNode, template: Template, names: Names)
       name: item.name,
       path: fill(plan, item.path ?? "", names, seed),
       optional: item.optional ?? false,
-      ...(item.s3 ? { key: fill(plan, item.s3.key, names, seed) } : {}),
+      ...outputStore(plan, item, template, names, seed),
       ...(item.archive ? { archive: archiveOf(item.archive) } : {}),
       ...(item.mode === undefined ? {} : { mode: item.mode }),
     })),
+    ...(log ? { log } : {}),
     result: wantsResult(node),
   };
 }
@@ -247,9 +250,9 @@ function outputsFrom(plan: Plan, node: PlanNode, result: TaskResult): NodeOutput
   const artifacts: NodeOutputs["artifacts"] =
     outputs.artifacts.length === 0
       ? noArtifacts
-      : outputs.artifacts.map(({ name, artifact }) => ({
+      : outputs.artifacts.map(({ name, artifact, copy }) => ({
           name,
-          artifact: { kind: "stored", artifact },
+          artifact: copy ? { kind: "stored", artifact, copy } : { kind: "stored", artifact },
         }));
   // Literals, because objects put together from others are larger.
   const made: NodeOutputs =

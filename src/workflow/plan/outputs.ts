@@ -1,4 +1,4 @@
-import type { Artifact, Parameter } from "../../document/mod.ts";
+import type { Artifact, Parameter, Template } from "../../document/mod.ts";
 import { Failure } from "../../errors/mod.ts";
 import { sourceOf, valueOf } from "./inputs.ts";
 import type { Names } from "./names.ts";
@@ -17,7 +17,9 @@ export function composed(plan: Plan, node: PlanNode, names: Names): NodeOutputs 
       name: item.name,
       value: parameter(plan, item, names, seed),
     })),
-    artifacts: (declared.artifacts ?? []).flatMap((item) => artifact(plan, item, names, seed)),
+    artifacts: (declared.artifacts ?? []).flatMap((item) =>
+      artifact(plan, item, names, seed, node.used?.template),
+    ),
   };
 }
 
@@ -47,8 +49,9 @@ function artifact(
   declared: Artifact,
   names: Names,
   seed: string,
+  around: Template | undefined,
 ): NodeOutputs["artifacts"] {
-  const source = sourceOf(plan, declared, names, seed);
+  const source = sourceOf(plan, declared, names, seed, around);
   return source ? [{ name: declared.name, artifact: source }] : [];
 }
 

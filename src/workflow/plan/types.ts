@@ -1,4 +1,4 @@
-import type { Bundle, Container, Wasm } from "../../document/mod.ts";
+import type { Bundle, Container, Repository, Wasm } from "../../document/mod.ts";
 import type {
   ArtifactSource,
   InputArtifact,
@@ -16,6 +16,8 @@ export interface Begin {
   /** Values given at the start, instead of the document's. */
   readonly parameters: Readonly<Record<string, string>>;
   readonly artifacts: Readonly<Record<string, StoredArtifact>>;
+  /** Where artifacts lie of which nothing more than a key is said, and outputs of which nothing is said; absent: in the folder of artifacts alone. */
+  readonly repository?: Repository;
 }
 
 /**

@@ -1,0 +1,100 @@
+import { basename } from "node:path/posix";
+import type { Artifact, ArtifactGc, Template } from "../../document/mod.ts";
+import { isComplete, joinKey, keyOf, withKey, type Place } from "../../places/mod.ts";
+import type { Copy, OutputStore } from "../../task/mod.ts";
+import type { Names } from "./names.ts";
+import type { Plan } from "./plan.ts";
+import { fill } from "./text.ts";
+
+type Around = Pick<Template, "archiveLocation"> | undefined;
+
+/** Where an artifact says that it lies: a place, or a key of the folder of artifacts; undefined when it says nothing. */
+export function placeOf(
+  plan: Plan,
+  artifact: Artifact,
+  around: Around,
+  names: Names,
+  seed: string,
+): { readonly place: Place } | { readonly key: string } | undefined {
+  const said = place(artifact);
+  if (!said) return undefined;
+  if (isComplete(said)) return { place: fill(plan, said, names, seed) };
+  const key = fill(plan, keyOf(said) ?? "", names, seed);
+  const base = baseOf(plan, around);
+  return base ? { place: withKey(storeOf(plan, base, names, seed), key) } : { key };
+}
+
+/** Where an output goes, beside the folder of artifacts. */
+export function outputStore(
+  plan: Plan,
+  artifact: Artifact,
+  template: Template,
+  names: Names,
+  seed: string,
+): { readonly store?: OutputStore; readonly key?: string } {
+  const said = placeOf(plan, artifact, template, names, seed);
+  const collected = collectOf(plan, artifact.artifactGC);
+  if (said && "key" in said) return said;
+  if (said) return { store: { ...said, ...collected } };
+  const base = baseOf(plan, template);
+  if (!base) return {};
+  const path = fill(plan, artifact.path ?? "", names, seed);
+  const to = below(plan, base, fileName(artifact, path), names, seed);
+  return { store: { place: to, ...collected } };
+}
+
+/** Where the log of a template's steps goes; undefined when it stays here. */
+export function logStore(
+  plan: Plan,
+  template: Template,
+  names: Names,
+  seed: string,
+): OutputStore | undefined {
+  const { repository, bundle } = plan.begin;
+  const asked =
+    repository?.archiveLogs === true ||
+    (template.archiveLocation?.archiveLogs ?? bundle.workflow.spec.archiveLogs ?? false);
+  const base = asked ? baseOf(plan, template) : undefined;
+  if (!base) return undefined;
+  return {
+    place: below(plan, base, "main.log", names, seed),
+    ...collectOf(plan, undefined),
+  };
+}
+
+function place({ s3, http, artifactory, git, gcs, azure, oss }: Artifact): Place | undefined {
+  if (s3) return { s3 };
+  if (http) return { http };
+  if (artifactory) return { artifactory };
+  if (git) return { git };
+  if (gcs) return { gcs };
+  if (azure) return { azure };
+  return oss ? { oss } : undefined;
+}
+
+/** The template's own archive location, else the run's repository. */
+function baseOf(plan: Plan, around: Around): Place | undefined {
+  const own = around?.archiveLocation && place({ name: "", ...around.archiveLocation });
+  return own && isComplete(own) ? own : plan.begin.repository?.place;
+}
+
+/** Without its key, which may have tags that are not known everywhere. */
+function storeOf(plan: Plan, base: Place, names: Names, seed: string): Place {
+  return fill(plan, withKey(base, ""), names, seed);
+}
+
+function below(plan: Plan, base: Place, name: string, names: Names, seed: string): Place {
+  const key = fill(plan, keyOf(base) ?? "", names, seed);
+  return withKey(storeOf(plan, base, names, seed), joinKey(key, name));
+}
+
+function fileName({ name, archive }: Artifact, path: string): string {
+  if (archive?.none) return basename(path);
+  return archive?.zip ? `${name}.zip` : `${name}.tgz`;
+}
+
+function collectOf(plan: Plan, own: ArtifactGc | undefined): Pick<Copy, "collect"> {
+  const { artifactGC } = plan.begin.bundle.workflow.spec;
+  const strategy = own?.strategy ?? artifactGC?.strategy ?? "Never";
+  return strategy === "Never" ? {} : { collect: strategy };
+}
