@@ -18,6 +18,8 @@ export interface Manner {
   readonly authorities?: readonly string[] | undefined;
   /** What we show of ourselves. */
   readonly certificate?: { readonly certificate: string; readonly key: string } | undefined;
+  /** Past any proxy. */
+  readonly direct?: true;
 }
 
 /** One request, one connection, one answer. */
@@ -86,18 +88,19 @@ export class Transport implements Disposable {
     return new Promise((resolve, reject) => {
       const request = this.#request(call, host);
       let timer: NodeJS.Timeout | undefined;
-      let answered = false;
+      let settled = false;
       const within = (ms: number, what: string): void => {
         clearTimeout(timer);
-        if (!answered) timer = setTimeout(() => request.destroy(timedOut(url, what, ms)), ms);
+        if (!settled) timer = setTimeout(() => request.destroy(timedOut(url, what, ms)), ms);
       };
       const stop = (): void => void request.destroy(asError(signal.reason));
       const settle = (): void => {
+        settled = true;
         clearTimeout(timer);
         signal.removeEventListener("abort", stop);
       };
       const fail = (cause: unknown): void => {
-        if (answered) return;
+        if (settled) return;
         settle();
         request.destroy();
         const cut = cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
@@ -125,7 +128,6 @@ export class Transport implements Disposable {
       });
       request.on("response", (message) => {
         settle();
-        answered = true;
         // What goes wrong from here on, the reader of the body meets.
         message.on("error", () => undefined);
         // Answered before it heard all: its connection is of no more use.
@@ -135,7 +137,7 @@ export class Transport implements Disposable {
       if (body) {
         const onPiece = (): boolean => {
           if (!request.writableFinished) within(idleMs, "to take the next piece");
-          return !answered && !request.destroyed;
+          return !settled && !request.destroyed;
         };
         write(request, body, onPiece).catch(fail);
       } else request.end();
@@ -213,8 +215,8 @@ export class Transport implements Disposable {
   }
 
   /** Connections that were made in one manner are not used in another. */
-  #agent(url: URL, { rules, authorities, certificate }: Manner): PlainAgent | SecureAgent {
-    const proxy = this.#proxyFor(url);
+  #agent(url: URL, { rules, authorities, certificate, direct }: Manner): PlainAgent | SecureAgent {
+    const proxy = direct === true ? undefined : this.#proxyFor(url);
     const number = this.#manners.get(rules) ?? this.#manners.size;
     this.#manners.set(rules, number);
     const name = JSON.stringify([url.protocol, proxy, number, authorities, certificate]);

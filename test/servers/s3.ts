@@ -114,6 +114,7 @@ export class S3Server implements AsyncDisposable {
   readonly #server: ReturnType<typeof createServer>;
   readonly #sockets = new Set<Socket>();
   #port = 0;
+  #damages = 0;
 
   constructor(folder: string, options: S3ServerOptions) {
     this.#folder = folder;
@@ -214,13 +215,13 @@ export class S3Server implements AsyncDisposable {
     } catch (thrown) {
       if (thrown instanceof Cut) {
         note(0);
-        request.socket.destroy();
+        response.destroy();
         return;
       }
       const refusal = thrown instanceof Refusal ? thrown : new Refusal(500, "InternalError");
       note(refusal.status);
       if (response.headersSent) {
-        request.socket.destroy();
+        response.destroy();
         return;
       }
       const { region, ...headers } = refusal.more;
@@ -521,7 +522,11 @@ export class S3Server implements AsyncDisposable {
       end: Math.min(to, from + limit) - 1,
     });
     for await (const piece of stream as AsyncIterable<Buffer>) {
-      if (fault?.kind === "corrupt") piece[piece.length >> 1] = (piece[piece.length >> 1] ?? 0) ^ 1;
+      if (fault?.kind === "corrupt" && this.#damages++ >= 0) {
+        // Another bit each time.
+        const at = (this.#damages * 977) % piece.length;
+        piece[at] = (piece[at] ?? 0) ^ 1;
+      }
       if (!response.write(piece)) {
         await new Promise<void>((resolve) => {
           const go = (): void => {
@@ -538,7 +543,7 @@ export class S3Server implements AsyncDisposable {
     if (fault?.kind === "stall") return;
     if (limit < to - from) {
       // What was written is to arrive.
-      setTimeout(() => request.socket.destroy(), 20);
+      setTimeout(() => response.destroy(), 20);
       return;
     }
     response.end();

@@ -1,16 +1,19 @@
 // What the tests of S3 share: a server (the one that the environment names, or a stand-in), locations in it, and folders.
+import { randomUUID } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { addressRules, loopbackAddresses } from "../../src/network/mod.ts";
 import {
   openStores,
+  type Downloaded,
   type S3Location,
   type Secret,
   type Stores,
   type StoresOptions,
 } from "../../src/stores/mod.ts";
 import type { TreeEntry } from "../../src/wasi/mod.ts";
+import { givenServers } from "../servers/given.ts";
 import { startS3, type S3Server, type S3ServerOptions } from "../servers/s3.ts";
 
 export const secret =
@@ -24,7 +27,11 @@ export async function folder(): Promise<{ readonly path: string } & AsyncDisposa
 }
 
 export function stores(staging: string, options: Partial<StoresOptions> = {}): Stores {
-  const here = addressRules({ allowedAddresses: loopbackAddresses });
+  const here = addressRules({
+    allowedAddresses: loopbackAddresses,
+    // Not every system knows what is below localhost (RFC 6761).
+    resolve: async () => ["127.0.0.1"],
+  });
   return openStores({
     reach: here,
     operatorReach: here,
@@ -34,16 +41,35 @@ export function stores(staging: string, options: Partial<StoresOptions> = {}): S
   });
 }
 
-export interface Kit extends AsyncDisposable {
-  readonly server: S3Server;
+export interface Places extends AsyncDisposable {
   readonly stores: Stores;
   /** For everything that is written. */
   readonly path: string;
   readonly at: (key: string, more?: Partial<S3Location>) => S3Location;
   /** A new empty folder. */
   readonly empty: () => Promise<string>;
+  /** What a list of that key gives. */
+  readonly keys: (key: string) => Promise<readonly string[]>;
 }
 
+export interface Kit extends Places {
+  readonly server: S3Server;
+}
+
+function places(
+  opened: Stores,
+  { path, at }: { readonly path: string; readonly at: Places["at"] },
+): Omit<Places, typeof Symbol.asyncDispose> {
+  return {
+    stores: opened,
+    path,
+    at,
+    empty: () => mkdtemp(join(path, "to-")),
+    keys: async (key) => (await Array.fromAsync(opened.list(at(key)))).map(({ key }) => key),
+  };
+}
+
+/** A stand-in with a bucket. */
 export async function kit(
   server: S3ServerOptions = {},
   options: Partial<StoresOptions> = {},
@@ -52,30 +78,72 @@ export async function kit(
   const place = await folder();
   running.bucket("artifacts");
   const opened = stores(place.path, options);
+  const at: Places["at"] = (key, more = {}) => ({
+    kind: "s3",
+    endpoint: running.endpoint,
+    ...(server.tls ? {} : { insecure: true }),
+    bucket: "artifacts",
+    key,
+    credentials: {
+      kind: "keys",
+      accessKey: secret(running.accessKey),
+      secretKey: secret(`${running.secretKey}\n`),
+    },
+    ...more,
+  });
   return {
+    ...places(opened, { path: place.path, at }),
     server: running,
-    stores: opened,
-    path: place.path,
-    at: (key, more = {}) => ({
-      kind: "s3",
-      endpoint: running.endpoint,
-      insecure: true,
-      bucket: "artifacts",
-      key,
-      credentials: {
-        kind: "keys",
-        accessKey: secret(running.accessKey),
-        secretKey: secret(`${running.secretKey}\n`),
-      },
-      ...more,
-    }),
-    empty: () => mkdtemp(join(place.path, "to-")),
     [Symbol.asyncDispose]: async () => {
       await opened[Symbol.asyncDispose]();
       await running[Symbol.asyncDispose]();
       await place[Symbol.asyncDispose]();
     },
   };
+}
+
+/** A server that others wrote, below a prefix of this test's own: keys that come back have it taken off. */
+export async function givenKit(): Promise<Places> {
+  const { s3 } = givenServers();
+  if (!s3) throw new Error("no s3 here");
+  const url = new URL(s3.endpoint);
+  const place = await folder();
+  const opened = stores(place.path);
+  const at: Places["at"] = (key, more = {}) => ({
+    kind: "s3",
+    endpoint: url.host,
+    insecure: url.protocol === "http:",
+    bucket: s3.bucket,
+    region: s3.region,
+    key: `${prefix}${key}`,
+    credentials: {
+      kind: "keys",
+      accessKey: secret(s3.accessKey),
+      secretKey: secret(s3.secretKey),
+    },
+    ...more,
+  });
+  const prefix = `${randomUUID()}/`;
+  const given = places(opened, { path: place.path, at });
+  return {
+    ...given,
+    keys: async (key) => (await given.keys(key)).map((found) => found.slice(prefix.length)),
+    [Symbol.asyncDispose]: async () => {
+      await opened.delete(at(""));
+      await opened[Symbol.asyncDispose]();
+      await place[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** A file of a tree. */
+export function textFile(path: string, text: string): Extract<TreeEntry, { kind: "file" }> {
+  return { kind: "file", path, mode: 0o644, content: { kind: "bytes", bytes: Buffer.from(text) } };
+}
+
+export async function bytesOf(got: Downloaded): Promise<Buffer> {
+  if (got.kind !== "file") throw new Error("it is a folder");
+  return readFile(got.content.path);
 }
 
 /** What a folder holds: texts of files by their paths, and folders with a slash at the end. */

@@ -56,7 +56,7 @@ const missing = new Set(["NoSuchKey", "NoSuchVersion"]);
 const hints: Readonly<Record<string, string>> = {
   NoSuchBucket: "Is the bucket's name right? createBucketIfNotPresent makes it before an upload.",
   AccessDenied:
-    "Do these credentials have a right to it? A policy of the bucket may forbid it as well.",
+    "Do these credentials have a right to it? Where they may not list keys, one that is missing is answered in the same way.",
   InvalidAccessKeyId: "Is the access key of this store, and still there?",
   SignatureDoesNotMatch: "Is the secret key right, without a newline at its end?",
   RequestTimeTooSkewed: "Set the clock of this machine.",

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { open, type FileHandle } from "node:fs/promises";
-import { eachOf, storageFailure, writePieces } from "../files.ts";
+import { eachOf, readPieces, storageFailure, writePieces } from "../files.ts";
 import type { Answer } from "../transport.ts";
 import { Trouble } from "../trouble.ts";
 import type { Bucket } from "./bucket.ts";
@@ -12,8 +12,9 @@ const rangeBytes = 16 * 1024 * 1024;
 const rangesAtOnce = 4;
 /** Progress that lets the count of failed attempts begin anew; less may be a store that cuts after each drop. */
 const progressBytes = 256 * 1024;
-/** An object that changes under us is brought anew this often. */
+/** An object that changes under us, or does not arrive as it was, is brought this often. */
 const mostBegins = 3;
+const beginsAgain: ReadonlySet<string> = new Set(["PreconditionFailed", "damaged"]);
 
 export interface DownloadOptions {
   readonly signal: AbortSignal;
@@ -32,18 +33,19 @@ export async function downloadObject(
   const headers = await readHeaders(bucket, key);
   let file: FileHandle;
   try {
-    file = await open(path, "wx");
+    file = await open(path, "wx+");
   } catch (cause) {
     throw storageFailure("make a file for what is downloaded", cause);
   }
   await using closing = file;
+  const digests = new Set<string>();
   for (let begins = 1; ; begins++) {
-    const work = new Download(bucket, { ...options, key, headers, file: closing });
+    const work = new Download(bucket, { ...options, key, headers, file: closing, digests });
     try {
       return await work.run();
     } catch (thrown) {
-      const changed = thrown instanceof Trouble && thrown.reason === "PreconditionFailed";
-      if (!changed || begins >= mostBegins) throw thrown;
+      const again = thrown instanceof Trouble && beginsAgain.has(thrown.reason ?? "");
+      if (!again || begins >= mostBegins) throw thrown;
       work.undo();
       await closing.truncate(0);
     }
@@ -97,6 +99,7 @@ class Download {
       await eachOf(ranges(), { atOnce: rangesAtOnce, signal }, (range, signal) =>
         this.#range(range, signal),
       );
+      await this.#checkAll(answer, total);
     }
     return this.#bytes;
   }
@@ -121,7 +124,8 @@ class Download {
     let hash = createHash("md5");
     let done = 0;
     let first = given;
-    let other: string | undefined;
+    // Some stores have an entity tag that looks like an MD5 and is none; then the same bytes come twice.
+    const digests = new Set<string>();
     await this.#bucket.retried(signal, async (attempts) => {
       const answer = first ?? (await this.#rest(from + done, to, signal));
       first = undefined;
@@ -162,14 +166,30 @@ class Download {
         });
       }
       const digest = hash.digest("hex");
-      // Some stores have an entity tag that looks like an MD5 and is none; then the same bytes come twice.
-      if (md5 === undefined || md5 === digest || other === digest) return;
-      other = digest;
+      if (md5 === undefined || md5 === digest || digests.has(digest)) return;
       this.#count(-done);
       done = 0;
       hash = createHash("md5");
-      throw new Trouble("store-unavailable", "its bytes were damaged on the way", { againMs: 0 });
+      throw damaged(digests.add(digest).size);
     });
+  }
+
+  /**
+   * Looks at all bytes that came in ranges, where the store says what they are and nothing kept them from being changed on their way. Objects that were
+   * put together of parts have no such digest.
+   */
+  async #checkAll(answer: Answer, total: number): Promise<void> {
+    const md5 = this.#bucket.secure ? undefined : md5In(answer);
+    if (md5 === undefined) return;
+    const hash = createHash("md5");
+    for await (const piece of readPieces(this.#options.file, 0, total)) {
+      this.#options.signal.throwIfAborted();
+      hash.update(piece);
+    }
+    const digest = hash.digest("hex");
+    const { digests } = this.#options;
+    if (digest === md5 || digests.has(digest)) return;
+    throw damaged(digests.add(digest).size);
   }
 
   async #rest(from: number, to: number, signal: AbortSignal): Promise<Answer> {
@@ -214,6 +234,8 @@ class Download {
 }
 
 interface Work extends DownloadOptions {
+  /** Of all bytes as they came before and were not as the store says. */
+  readonly digests: Set<string>;
   readonly key: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly file: FileHandle;
@@ -242,4 +264,10 @@ function md5In({ headers }: Answer): string | undefined {
   const customer = headers["x-amz-server-side-encryption-customer-algorithm"];
   const [, md5] = /^"([0-9a-f]{32})"$/.exec(headers.etag ?? "") ?? [];
   return plain && customer === undefined ? md5 : undefined;
+}
+
+/** What came is not what the store says it is. */
+function damaged(times: number): Trouble {
+  const again = times < mostBegins ? { againMs: 0, reason: "damaged" } : {};
+  return new Trouble("store-unavailable", "its bytes were damaged on the way", again);
 }

@@ -36,6 +36,12 @@ export function endpointOf(location: S3Location): Endpoint {
       hint: "Write 3 or more letters, digits, dots and hyphens.",
     });
   }
+  // It becomes part of a host's name.
+  if (location.region !== undefined && !regionPattern.test(location.region)) {
+    throw new Failure("invalid-argument", `"${location.region}" is no region`, {
+      hint: 'Write one such as "eu-west-1".',
+    });
+  }
   const { host, hostname } = base;
   const known = /(?:^|\.)(?:amazonaws\.com(?:\.cn)?|aliyuncs\.com|storage\.googleapis\.com)$/.test(
     hostname,

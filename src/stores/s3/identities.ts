@@ -46,10 +46,10 @@ export function fromKeys(
 }
 
 /** What a secret holds, without the newline that files have. It becomes part of a header. */
-function word(bytes: Uint8Array, what: string): string {
-  const text = Buffer.from(bytes).toString().trim();
+export function word(value: Uint8Array | string, what: string): string {
+  const text = (typeof value === "string" ? value : Buffer.from(value).toString()).trim();
   if (text !== "" && /^[\x21-\x7E]+$/.test(text)) return text;
-  throw new Failure("secret-invalid", `The secret with the ${what} has no ${what} in it`, {
+  throw new Failure("secret-invalid", `The ${what} cannot be one`, {
     hint: "Its value is one word of ASCII.",
   });
 }

@@ -1,15 +1,16 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { Failure } from "../../errors/mod.ts";
-import type { TreeEntry } from "../../wasi/mod.ts";
+import type { HostBytes, TreeEntry } from "../../wasi/mod.ts";
 import { eachOf, sizeOf } from "../files.ts";
 import type { Downloaded, ListedObject, S3Location, UploadContent, Uploaded } from "../mod.ts";
 import type { Store, StoreContext, Transfer, Wait } from "../stores.ts";
 import { Trouble } from "../trouble.ts";
+import { ambient } from "./ambient.ts";
 import { named, openBucket, Known, type Bucket } from "./bucket.ts";
 import { makeBucket } from "./make-bucket.ts";
 import { downloadObject } from "./download.ts";
-import { checkKey } from "./endpoint.ts";
+import { checkKey, endpointOf } from "./endpoint.ts";
 import { readHeaders } from "./encryption.ts";
 import { downloadFolder } from "./folder.ts";
 import { anonymous, fromKeys, type Identities } from "./identities.ts";
@@ -30,6 +31,8 @@ const deletedAtOnce = 1000;
 class S3 implements Required<Store<S3Location>> {
   readonly #context: StoreContext;
   readonly #known = new Known();
+  /** By role and region; operators name few. */
+  readonly #ambient = new Map<string, Identities>();
 
   constructor(context: StoreContext) {
     this.#context = context;
@@ -131,10 +134,24 @@ class S3 implements Required<Store<S3Location>> {
     });
   }
 
-  #identities({ credentials, endpoint }: S3Location): Identities {
+  #identities(location: S3Location): Identities {
+    const { credentials, endpoint, region, ofOperator } = location;
     if (credentials.kind === "anonymous") return anonymous;
-    if (credentials.kind === "keys") return fromKeys(credentials, endpoint);
-    throw new Failure("invalid-argument", "not yet");
+    if (credentials.kind === "keys") return fromKeys(credentials, endpointOf(location).host);
+    if (ofOperator !== true) {
+      throw new Failure(
+        "secret-missing",
+        `There are no credentials for "${endpoint}": this machine's own are for the operator's repository alone`,
+        { hint: "Name accessKeySecret and secretKeySecret." },
+      );
+    }
+    const { roleArn } = credentials;
+    const name = JSON.stringify([roleArn, region]);
+    const known = this.#ambient.get(name);
+    if (known) return known;
+    const made = ambient(this.#context, { roleArn, region });
+    this.#ambient.set(name, made);
+    return made;
   }
 }
 
@@ -183,22 +200,18 @@ async function uploadFolder(
 ): Promise<Uploaded> {
   const prefix = key === "" || key.endsWith("/") ? key : `${key}/`;
   const files = entries.filter((entry) => entry.kind === "file");
-  const parents = new Set(
-    entries.flatMap(({ path }) =>
-      path.includes("/") ? [path.slice(0, path.lastIndexOf("/"))] : [],
-    ),
+  const nonEmpty = new Set(
+    entries.flatMap(({ kind, path }) => (kind === "symlink" ? [] : parentsOf(path))),
   );
-  const markers = entries.filter(
-    ({ kind, path }) =>
-      kind === "directory" && (path === "" ? entries.length === 1 : !parents.has(path)),
+  const empty = entries.filter(
+    ({ kind, path }) => kind === "directory" && path !== "" && !nonEmpty.has(path),
   );
-  const objects = [
+  const nothing = { kind: "bytes" as const, bytes: new Uint8Array() };
+  const objects: { readonly key: string; readonly content: HostBytes }[] = [
     ...files.map(({ path, content }) => ({ key: `${prefix}${path}`, content })),
-    ...markers.map(({ path }) => ({
-      key: path === "" ? prefix : `${prefix}${path}/`,
-      content: { kind: "bytes" as const, bytes: new Uint8Array() },
-    })),
-  ].filter((object) => object.key !== "");
+    ...empty.map(({ path }) => ({ key: `${prefix}${path}/`, content: nothing })),
+  ];
+  if (objects.length === 0 && prefix !== "") objects.push({ key: prefix, content: nothing });
   await eachOf(
     objects,
     { atOnce: filesAtOnce, signal: options.signal },
@@ -208,6 +221,12 @@ async function uploadFolder(
     bytes: files.reduce((sum, { content }) => sum + sizeOf(content), 0),
     files: objects.length,
   };
+}
+
+/** `a` and `a/b` of `a/b/c`. */
+function parentsOf(path: string): readonly string[] {
+  const parts = path.split("/");
+  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join("/"));
 }
 
 async function deleteObjects(

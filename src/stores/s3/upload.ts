@@ -28,7 +28,7 @@ export async function uploadContent(
   await using file = await opened(path);
   const pieces = (from: number, to: number): AsyncIterable<Uint8Array> =>
     readPieces(file, offset + from, offset + to);
-  return await uploadSource(bucket, key, { size, pieces }, options);
+  await uploadSource(bucket, key, { size, pieces }, options);
 }
 
 async function uploadSource(
