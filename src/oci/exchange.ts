@@ -14,6 +14,7 @@ export interface Ask extends Asked {
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: () => AsyncIterable<Uint8Array>;
+  readonly fresh?: boolean;
   /** Statuses from 400 on that are an answer and no failure. */
   readonly expected?: readonly number[];
   readonly signal: AbortSignal;
@@ -104,7 +105,7 @@ export class Exchange implements Disposable {
   }
 
   async #follow(ask: Ask, authorization: string | undefined): Promise<Answer> {
-    const { endpoint, method, headers = {}, body, signal } = ask;
+    const { endpoint, method, headers = {}, body, fresh = false, signal } = ask;
     let { url } = ask;
     for (let hops = 0; ; hops++) {
       const own = url.origin === endpoint.base.origin;
@@ -117,6 +118,7 @@ export class Exchange implements Disposable {
           ...(own && authorization !== undefined ? { authorization } : {}),
         },
         manner: endpoint.named(url),
+        fresh,
         signal,
         ...(body ? { body: body() } : {}),
       });

@@ -42,6 +42,10 @@ export class Login {
   readonly #scopes = new Map<string, Scopes>();
   /** By repository. */
   readonly #found = new Map<string, Credential | undefined>();
+  /** By repository, while they are looked for. */
+  readonly #finding = new Map<string, Promise<Credential | undefined>>();
+  /** What a request went with that was refused last. */
+  #dropped: string | undefined;
   /** Why no login could be found. */
   #problem: Failure | undefined;
   /** Refresh tokens that came in the place of others. */
@@ -80,8 +84,11 @@ export class Login {
     for (const [key, { text }] of this.#tokens) {
       if (sent === `Bearer ${text}`) this.#tokens.delete(key);
     }
-    // A helper may have a newer one by now.
-    if (sent !== undefined) this.#found.delete(ask.repository);
+    // A helper may have a newer one by now. Many requests may come back with the same old one.
+    if (sent !== undefined && sent !== this.#dropped) {
+      this.#dropped = sent;
+      this.#found.delete(ask.repository);
+    }
     const named = challenges
       .filter(({ scheme }) => scheme === "bearer")
       .flatMap(({ parameters }) => parameters.get("scope")?.split(" ") ?? []);
@@ -149,16 +156,26 @@ export class Login {
     return this.#scopes.get(ask.scopes.join(" ")) ?? ask.scopes;
   }
 
-  async #credential(repository: string, signal: AbortSignal): Promise<Credential | undefined> {
-    if (this.#found.has(repository)) return this.#found.get(repository);
+  /** Looked for once, however many want it. */
+  #credential(repository: string, signal: AbortSignal): Promise<Credential | undefined> {
+    if (this.#found.has(repository)) return Promise.resolve(this.#found.get(repository));
+    let finding = this.#finding.get(repository);
+    if (!finding) {
+      finding = this.#find(repository).finally(() => this.#finding.delete(repository));
+      this.#finding.set(repository, finding);
+    }
+    return orAborted(finding, signal);
+  }
+
+  async #find(repository: string): Promise<Credential | undefined> {
     const { name, prefix } = this.#endpoint;
     const where = { registry: name, repository: `${prefix}${repository}` };
     let found: Credential | undefined;
     try {
-      found = await this.#credentials.find(where, { signal });
+      found = await this.#credentials.find(where, { signal: this.#closed });
       this.#problem = undefined;
     } catch (thrown) {
-      signal.throwIfAborted();
+      this.#closed.throwIfAborted();
       // What everybody may have needs no login; who is refused hears why there was none.
       if (!(thrown instanceof Failure)) throw thrown;
       this.#problem = thrown;

@@ -26,6 +26,8 @@ export interface Call {
   readonly manner: Manner;
   /** Pieces of the body; `Content-Length` stands among the headers. */
   readonly body?: AsyncIterable<Uint8Array>;
+  /** Not on a connection that was kept: where a server closes them without a word, what cannot simply go again would always meet a closed one. */
+  readonly fresh?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -123,11 +125,11 @@ export class Transport implements Disposable {
 
   /** Undefined when a connection that was kept turned out to be closed at the other end (RFC 9112, 9.3.1). */
   #try(
-    { method, url, headers, manner, body, signal }: Call,
+    { method, url, headers, manner, body, fresh, signal }: Call,
     { host, proxy }: { readonly host: string; readonly proxy: string | undefined },
   ): Promise<Answer | undefined> {
     const secure = url.protocol === "https:";
-    const { connectMs, headersMs } = this.timeouts;
+    const { connectMs, headersMs, idleMs } = this.timeouts;
     return new Promise((resolve, reject) => {
       const options = {
         hostname: host,
@@ -139,21 +141,29 @@ export class Transport implements Disposable {
         insecureHTTPParser: false,
       };
       const agent = this.#agent(url, manner, proxy);
+      if (fresh === true) {
+        for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
+      }
       const request =
         agent instanceof SecureAgent
           ? secureRequest({ ...options, agent, servername: isIP(host) === 0 ? host : "" })
           : plainRequest({ ...options, agent });
       let timer: NodeJS.Timeout | undefined;
+      let settled = false;
       const within = (ms: number, what: string): void => {
         clearTimeout(timer);
-        timer = setTimeout(() => request.destroy(timedOut(url, what, ms)), ms);
+        if (settled) return;
+        // The request itself would tell of its end only when it has a connection.
+        timer = setTimeout(() => fail(timedOut(url, what, ms)), ms);
       };
-      const stop = (): void => void request.destroy(asError(signal.reason));
+      const stop = (): void => fail(signal.reason);
       const settle = (): void => {
+        settled = true;
         clearTimeout(timer);
         signal.removeEventListener("abort", stop);
       };
       const fail = (cause: unknown): void => {
+        if (settled) return;
         settle();
         request.destroy();
         const cut = cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
@@ -164,7 +174,9 @@ export class Transport implements Disposable {
       within(connectMs, "to connect");
       signal.addEventListener("abort", stop, { once: true });
       request.on("socket", (socket) => {
-        const ready = (): void => clearTimeout(timer);
+        // A request without a body has gone out with that, or goes out when the TLS of a tunnel is made.
+        const ready = (): void =>
+          body === undefined ? within(headersMs, "to answer") : within(idleMs, "to take a request");
         if (socket.connecting) socket.once(secure ? "secureConnect" : "connect", ready);
         else ready();
       });
@@ -180,6 +192,10 @@ export class Transport implements Disposable {
         // What goes wrong from here on, the reader of the body meets.
         request.off("error", fail);
         request.on("error", () => undefined);
+        // An answer that came before all was sent: the rest of a large body is not wanted.
+        message.once("close", () => {
+          if (!request.writableFinished) request.destroy();
+        });
         resolve({
           status: message.statusCode ?? 0,
           headers: message.headers,
@@ -192,7 +208,6 @@ export class Transport implements Disposable {
         request.end();
         return;
       }
-      const { idleMs } = this.timeouts;
       async function* watched(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
         for await (const piece of pieces) {
           within(idleMs, "to take the next piece");

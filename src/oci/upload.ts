@@ -72,6 +72,8 @@ class Upload {
   #chunk = Number.POSITIVE_INFINITY;
   /** An attempt has failed, so what the registry has is to be asked. */
   #unsure = false;
+  /** This attempt is not the first. */
+  #again = false;
   /** All was sent, and the answer did not arrive. */
   #ending = false;
 
@@ -87,6 +89,7 @@ class Upload {
   async attempt(retries: Retries): Promise<void> {
     const { size } = this.#blob;
     const before = this.#size;
+    this.#again = this.#unsure;
     if (this.#ending && (await this.#there())) return;
     if (this.#unsure) await this.#ask();
     if (this.#size - before >= progressBytes) retries.progress();
@@ -155,6 +158,7 @@ class Upload {
         ...(whole ? {} : { "content-range": `${from}-${to - 1}` }),
       },
       body: () => this.#counted(from, to),
+      fresh: this.#again,
       expected: [413, 416],
     });
     if (answer.status === 413 && to - from > chunkBytes) {
@@ -187,6 +191,7 @@ class Upload {
         ...(from < size ? { "content-type": "application/octet-stream" } : {}),
       },
       ...(from < size ? { body: () => this.#counted(from, size) } : {}),
+      fresh: this.#again,
     });
     this.#url = undefined;
     this.#onProgress(size);

@@ -181,6 +181,25 @@ describe("A login", () => {
     assert.deepEqual(looked, [`${it.server.host}/acme/step`]);
   });
 
+  test("is looked up once when many need it, and once more when it ends for all of them", async () => {
+    let looked = 0;
+    const credentials: Credentials = {
+      async find() {
+        looked++;
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        return ada;
+      },
+    };
+    await using it = await scene({ kind: "bearer", users }, credentials);
+    const many = (): Promise<unknown> =>
+      Promise.all(Array.from({ length: 20 }, () => it.registry.manifest(it.reference)));
+    await many();
+    assert.equal(looked, 1);
+    it.server.tokens.clear();
+    await many();
+    assert.equal(looked, 2);
+  });
+
   for (const [what, challenge] of [
     [
       "with blanks and other parameters",

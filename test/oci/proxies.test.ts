@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createServer, request, type IncomingMessage } from "node:http";
-import { connect, type AddressInfo } from "node:net";
+import { connect, createServer as createTcpServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { openRegistry, parseReference, type RegistryOptions } from "../../src/oci/mod.ts";
@@ -26,6 +26,7 @@ interface Proxy extends AsyncDisposable {
 async function startProxy(port: number, refuse = false): Promise<Proxy> {
   const asked: string[] = [];
   const logins: (string | undefined)[] = [];
+  const tunnels = new Set<{ destroy(): void }>();
   const note = ({ method, url, headers }: IncomingMessage): void => {
     asked.push(`${method} ${url}`);
     logins.push(headers["proxy-authorization"]);
@@ -51,6 +52,7 @@ async function startProxy(port: number, refuse = false): Promise<Proxy> {
       client.end("HTTP/1.1 403 Forbidden\r\n\r\n");
       return;
     }
+    tunnels.add(client);
     const onward = connect(port, "127.0.0.1", () => {
       client.write("HTTP/1.1 200 OK\r\n\r\n");
       onward.write(head);
@@ -58,6 +60,7 @@ async function startProxy(port: number, refuse = false): Promise<Proxy> {
     });
     client.on("error", () => onward.destroy());
     onward.on("error", () => client.destroy());
+    tunnels.add(onward);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
@@ -66,6 +69,7 @@ async function startProxy(port: number, refuse = false): Promise<Proxy> {
     logins,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
+      for (const tunnel of tunnels) tunnel.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
   };
@@ -219,6 +223,24 @@ describe("A proxy", () => {
       );
     });
   }
+
+  test("that leads to a host which says nothing is not waited for for ever", async () => {
+    const silent = createTcpServer();
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    await using proxy = await startProxy((silent.address() as AddressInfo).port);
+    try {
+      await assert.rejects(
+        pull(
+          "registry.example.com",
+          { HTTPS_PROXY: proxy.url },
+          { timeouts: { connectMs: 300, headersMs: 300 }, retries: { attempts: 1 } },
+        ),
+        failed("registry-unavailable", /registry\.example\.com took longer than 300 ms to/),
+      );
+    } finally {
+      silent.close();
+    }
+  });
 
   test("that is not there is told", async () => {
     await assert.rejects(

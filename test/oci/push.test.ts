@@ -122,6 +122,17 @@ describe("A push", () => {
     assert.equal(server.count("PATCH", ""), 1);
   });
 
+  test("gets through to a registry that closes each connection without a word", async () => {
+    await using server = await StandInRegistry.start({ fault: () => ({ kind: "hang-up" }) });
+    await using registry = openRegistry(quick);
+    const reference = parseReference(`${server.host}/acme/step:1`);
+    assert.equal((await registry.pushBlob(reference, aFile())).how, "sent");
+    assert.equal((await registry.pushBlob(reference, { bytes: someBytes(100) })).how, "sent");
+    const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: manifestType }));
+    await registry.pushManifest(reference, { mediaType: manifestType, bytes });
+    await registry.blob(reference, largeFile, { path: newPath() });
+  });
+
   test("takes an upload back that fails, and says what the registry said", async () => {
     await using server = await StandInRegistry.start({
       fault: ({ method }) =>
@@ -143,6 +154,30 @@ describe("A push", () => {
       ),
     );
     assert.equal(server.count("DELETE", "/uploads/"), 1);
+  });
+
+  test("stops sending when it is refused before all was sent", async () => {
+    await using server = await StandInRegistry.start({
+      fault: ({ method }) =>
+        method === "PATCH" ? { kind: "answer", status: 403, early: true } : undefined,
+    });
+    await using registry = openRegistry(quick);
+    const bytes = Buffer.alloc(64 * 1024 * 1024);
+    const path = newPath();
+    writeFileSync(path, bytes);
+    let sent = 0;
+    await assert.rejects(
+      registry.pushBlob(
+        parseReference(`${server.host}/acme/step:1`),
+        { digest: digestOf(bytes), size: bytes.length, path },
+        { onProgress: (sofar) => (sent = sofar) },
+      ),
+      failed("registry-refused", /answered 403/),
+    );
+    assert(sent < bytes.length / 2, String(sent));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    // The one that was used to take the upload back.
+    assert.equal(await server.connections(), 1);
   });
 
   test("tells that the file to push is gone or has become shorter", async () => {

@@ -20,6 +20,8 @@ export type Fault =
       readonly status: number;
       readonly headers?: Readonly<Record<string, string>>;
       readonly body?: string | Buffer;
+      /** Before the request's body was read. */
+      readonly early?: boolean;
     }
   /** The connection is cut after so many bytes of the body; without a number before anything was answered. */
   | { readonly kind: "cut"; readonly afterBytes?: number }
@@ -27,6 +29,8 @@ export type Fault =
   | { readonly kind: "stall"; readonly afterBytes?: number }
   /** It is answered well, after a while. */
   | { readonly kind: "late"; readonly afterMs: number }
+  /** It is answered well, and then the connection is closed without a word. */
+  | { readonly kind: "hang-up" }
   /** The body comes byte by byte. */
   | { readonly kind: "drip"; readonly everyMs: number }
   /** The first byte of the body is another one. */
@@ -177,11 +181,12 @@ export class StandInRegistry implements AsyncDisposable {
     }
     if (fault?.kind === "stall" && fault.afterBytes === undefined) return;
     if (fault?.kind === "answer") {
-      await drained(request);
+      if (fault.early !== true) await drained(request);
       response.writeHead(fault.status, fault.headers).end(fault.body ?? "");
       return;
     }
     if (fault?.kind === "late") await sleep(fault.afterMs);
+    if (fault?.kind === "hang-up") response.on("finish", () => request.socket.destroy());
     const reply = new Reply(request, response, fault);
     if (url.pathname === "/token") {
       await this.#token(request, url, reply);
@@ -438,6 +443,13 @@ export class StandInRegistry implements AsyncDisposable {
     this.tokens.set(token, { scopes: asked, untilMs: Date.now() + seconds * 1000 });
     const answer = { [access.tokenKey ?? "token"]: token, expires_in: seconds };
     reply.send(200, { "content-type": "application/json" }, JSON.stringify(answer));
+  }
+
+  /** How many connections are open. */
+  connections(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.getConnections((thrown, count) => (thrown ? reject(thrown) : resolve(count)));
+    });
   }
 
   /** Closes all connections, as a registry does with those on which nothing happens. */
