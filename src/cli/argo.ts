@@ -134,6 +134,7 @@ function artifact(item: { readonly name: string; readonly artifact: ArtifactSour
         name,
         ...copy?.place,
         ...(copy?.collect ? { artifactGC: { strategy: copy.collect } } : {}),
+        deleted: copy?.deleted,
         digest,
         size,
         kind,

@@ -1,12 +1,14 @@
 import { Option, type Command } from "commander";
 import type { Bundle } from "../document/mod.ts";
-import type { RunState, RunWorkflowOptions } from "../workflow/mod.ts";
+import { collectArtifacts, type RunState, type RunWorkflowOptions } from "../workflow/mod.ts";
 import { parseTrust } from "../runner/mod.ts";
 import { finish } from "./finish.ts";
 import { interrupted } from "./interrupt.ts";
+import { openHome } from "./journal.ts";
 import { allowAddressHelp, collect, configHelp, limitHelp, positive } from "./options.ts";
 import { OutputLines } from "./output.ts";
 import { prepareFolder } from "./outputs.ts";
+import { printFailure } from "./print.ts";
 import { progressFor } from "./progress.ts";
 import { openSession, type Session } from "./session.ts";
 import { paintFor } from "./style.ts";
@@ -59,7 +61,7 @@ export function runOptions(command: Command): Command {
 
 type How = Pick<
   RunWorkflowOptions,
-  "dispatcher" | "signal" | "onChange" | "onOutput" | "onNotice" | "resolveImage"
+  "dispatcher" | "signal" | "onChange" | "onOutput" | "onNotice" | "onTransfer" | "resolveImage"
 >;
 
 /**
@@ -83,10 +85,23 @@ export async function carryOut(
     ...(options.durability === undefined ? {} : { durability: options.durability }),
   });
   const state = await shown(session, options, work);
+  if (state?.finishedAt !== undefined) await letGo(state.begin.name, session, options);
   if (state) {
     const { artifacts, depot } = session;
     await finish(state, { artifacts, depot, ...options });
   }
+}
+
+/** Deletes in stores what `artifactGC` lets go of at the end of a run. What fails is told, and tried again when the run is deleted. */
+async function letGo(name: string, { depot }: Session, options: RunOptions): Promise<void> {
+  using journal = openHome(options.durability);
+  const { failures } = await collectArtifacts({
+    journal,
+    name,
+    deletion: false,
+    remove: (copy, artifact) => depot.remove(copy, artifact, { signal: interrupted }),
+  });
+  for (const failure of failures) printFailure(failure, { json: options.json ?? false });
 }
 
 /** The progress ends, and leaves its last picture, before anything else is printed. */
@@ -106,6 +121,7 @@ async function shown(
       output?.update(nodes, state.begin.name);
       progress.update(nodes, state);
     },
+    onTransfer: (node, transfer) => progress.transfer(node, transfer),
     onNotice: (message) => progress.say(how.json ? message : `note: ${message}`),
     ...(output ? { onOutput: (node, stream, bytes) => output.write(node, stream, bytes) } : {}),
   });

@@ -1,5 +1,5 @@
 import type { NodeOutputs, RunNode, RunState } from "../workflow/mod.ts";
-import type { Progress } from "./live.ts";
+import type { Progress, Transfer } from "./live.ts";
 import { ended } from "./nodetree.ts";
 import { nodeMark, nodeMessage, nodeTime } from "./phase.ts";
 import type { Paint } from "./style.ts";
@@ -30,6 +30,8 @@ export class PlainProgress implements Progress {
     process.stdout.write(`${line}\n`);
   }
 
+  transfer(): void {}
+
   [Symbol.dispose](): void {}
 }
 
@@ -37,11 +39,15 @@ export class PlainProgress implements Progress {
 export class NoProgress implements Progress {
   update(): void {}
   say(): void {}
+  transfer(): void {}
   [Symbol.dispose](): void {}
 }
 
+const transferMs = 1000;
+
 /** Events as one line of JSON each; the shapes are in docs/cli.md. */
 export class JsonProgress implements Progress {
+  readonly #transfers = new Map<string, number>();
   #started = false;
 
   update(nodes: readonly RunNode[], state: RunState): void {
@@ -56,6 +62,23 @@ export class JsonProgress implements Progress {
 
   say(message: string): void {
     event({ type: "notice", message });
+  }
+
+  /** The first word of each, one a second while it goes on, and the last. */
+  transfer(node: string, { artifact, way, bytes }: Transfer): void {
+    const key = `${node} ${way} ${artifact}`;
+    const now = performance.now();
+    const last = this.#transfers.get(key);
+    if (bytes === undefined) this.#transfers.delete(key);
+    else if (last !== undefined && now - last < transferMs) return;
+    else this.#transfers.set(key, now);
+    event({
+      type: "transfer",
+      node,
+      artifact,
+      way,
+      ...(bytes === undefined ? { done: true } : { bytes }),
+    });
   }
 
   [Symbol.dispose](): void {}

@@ -1,11 +1,11 @@
 import type { WriteStream } from "node:tty";
 import type { RunNode, RunState } from "../workflow/mod.ts";
-import { duration } from "./format.ts";
+import { bytes, duration } from "./format.ts";
 import { NodeTree, type Row } from "./nodetree.ts";
 import { interrupted } from "./interrupt.ts";
 import { mark, rowMessage, rowName, rowTime } from "./phase.ts";
 import type { Paint } from "./style.ts";
-import { cut, width } from "./text.ts";
+import { cut, oneLine, width } from "./text.ts";
 
 /** Shows a run while it goes on. */
 export interface Progress extends Disposable {
@@ -13,6 +13,14 @@ export interface Progress extends Disposable {
   update(nodes: readonly RunNode[], state: RunState): void;
   /** A line beside the progress, such as a line of a log. */
   say(line: string): void;
+  /** An artifact of a node is on its way from or to a store, or has come to its end. */
+  transfer(node: string, transfer: Transfer): void;
+}
+
+export interface Transfer {
+  readonly artifact: string;
+  readonly way: "from" | "to";
+  readonly bytes?: number;
 }
 
 /** Time between two pictures: fast enough to look alive, slow enough to cost nothing. */
@@ -33,6 +41,7 @@ export class LiveTree implements Progress {
   readonly #onExit = (): void => {
     this.#out.write(showCursor);
   };
+  readonly #transfers = new Map<string, string>();
   #state: RunState | undefined;
   /** Lines that are on the screen now. */
   #shown: readonly string[] = [];
@@ -53,6 +62,14 @@ export class LiveTree implements Progress {
     // A run that is taken up again has nodes from before.
     for (const node of this.#state ? nodes : state.nodes.values()) this.#tree.update(node);
     this.#state = state;
+  }
+
+  transfer(node: string, { artifact, way, bytes: sofar }: Transfer): void {
+    if (sofar === undefined) this.#transfers.delete(node);
+    else {
+      const arrow = way === "from" ? "↓" : "↑";
+      this.#transfers.set(node, `${arrow} ${oneLine(artifact)} ${bytes(sofar)}`);
+    }
   }
 
   say(line: string): void {
@@ -97,7 +114,8 @@ export class LiveTree implements Progress {
       }
       const name = names[at] ?? "";
       const time = this.#paint("dim", rowTime(row, now).padStart(7));
-      const rest = `${time}  ${rowMessage(row, this.#paint)}`;
+      const moving = row.kind === "node" ? this.#transfers.get(row.node.id) : undefined;
+      const rest = `${time}  ${moving ?? rowMessage(row, this.#paint)}`;
       const gap = " ".repeat(Math.max(0, nameWidth - width(name)));
       return cut(`${name}${gap}  ${rest}`.trimEnd(), columns - 1);
     });

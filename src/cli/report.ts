@@ -58,7 +58,9 @@ export function described(source: ArtifactSource): string {
   if (source.kind === "store") return placed(source.place);
   const { size, digest, count } = source.artifact;
   const files = count === undefined ? "" : `  ${counted(count, "file")}`;
-  const copy = source.copy ? `  ${placed(source.copy.place)}` : "";
+  const copy = source.copy
+    ? `  ${placed(source.copy.place)}${source.copy.deleted ? " (deleted)" : ""}`
+    : "";
   return `${bytes(size)}${files}  ${digest.slice(0, "sha256:".length + 16)}${copy}`;
 }
 

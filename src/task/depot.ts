@@ -60,6 +60,16 @@ class PlacesDepot implements Depot {
     const waiting = options.signal ? { signal: options.signal } : {};
     const same = packed === "none" ? found : await artifacts.unpack(found, packed, waiting);
     const { foreign: _foreign, ...whole } = same;
+    // No store of ours keeps links in zip archives.
+    if (whole.digest !== artifact.digest && packed !== "zip") {
+      throw new Failure(
+        "artifact-missing",
+        `What lies at "${keyOf(place) ?? ""}" in the store is not what the step sent there`,
+        {
+          hint: "Something else was written to that key since. Put {{workflow.name}} and {{pod.name}} into it.",
+        },
+      );
+    }
     // Bits of a file that lay there as it is, and that the run still knows.
     const mode = artifact.kind === "file" && whole.kind === "file" ? artifact.mode : undefined;
     return {

@@ -34,6 +34,8 @@ export interface Copy {
   readonly place: Place;
   readonly packed: "none" | "tar" | "zip";
   readonly collect?: Collect;
+  /** It is not there any more. */
+  readonly deleted?: true;
 }
 
 /** How an artifact is packed for a store; `name` is that of its content in the archive. */

@@ -17,6 +17,7 @@ export type {
   RunNode,
   RunState,
 } from "./plan/mod.ts";
+export { collectArtifacts } from "./collect.ts";
 export { liveArtifacts } from "./live.ts";
 export { runWorkflow, type RunWorkflowOptions } from "./run.ts";
 export {

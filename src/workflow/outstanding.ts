@@ -50,6 +50,7 @@ export class Outstanding {
       case "retried":
         this.#finished = false;
         break;
+      case "collected":
       case "begun":
       case "resumed":
       case "suspended":

@@ -1,6 +1,6 @@
 import type { Dispatcher } from "../dispatch/mod.ts";
 import { Failure, toFailure, type FailureRecord } from "../errors/mod.ts";
-import type { TaskResult } from "../task/mod.ts";
+import type { RunTaskOptions, TaskResult } from "../task/mod.ts";
 import type { Claim, Recorded, Requested, Summary } from "./journal/mod.ts";
 import { Outstanding } from "./outstanding.ts";
 import {
@@ -37,6 +37,11 @@ export interface RunWorkflowOptions {
     image: string,
     options: { readonly signal: AbortSignal; readonly pullPolicy?: PullPolicy },
   ) => Promise<string | undefined>;
+  /** An artifact of a node on its way from or to a store. */
+  readonly onTransfer?: (
+    node: string,
+    transfer: Parameters<NonNullable<RunTaskOptions["onTransfer"]>>[0],
+  ) => void;
   /** Something that a person should know and that changes nothing. */
   readonly onNotice?: (message: string) => void;
   /** Milliseconds since 1970; default: the machine's clock. */
@@ -286,7 +291,7 @@ class Run {
 
   /** Never rejects: whatever becomes of the work is an event, or nothing when the run was left. */
   async #work(running: Running): Promise<void> {
-    const { dispatcher, onOutput } = this.#options;
+    const { dispatcher, onOutput, onTransfer } = this.#options;
     const { work, stop } = running;
     const { node, attempt } = work;
     const handedOverAt = this.#now();
@@ -296,6 +301,7 @@ class Run {
       const task = toTask(work, this.#claim.recorded.begin, handedOverAt, digest);
       result = await dispatcher.dispatch(task, {
         signal: stop.signal,
+        ...(onTransfer ? { onTransfer: (transfer) => onTransfer(node, transfer) } : {}),
         ...(onOutput ? { onOutput: (stream, bytes) => onOutput(node, stream, bytes) } : {}),
       });
     } catch (thrown) {

@@ -1,3 +1,4 @@
+import { collected } from "./collected.ts";
 import { attemptDone, tryAgain } from "./retry.ts";
 import { enterDag, taskDone } from "./dag.ts";
 import { closeAfter } from "./failfast.ts";
@@ -107,6 +108,10 @@ function happen(plan: Plan, event: RunEvent): void {
   }
   if (event.type === "retried") {
     takeUp(plan, event);
+    return;
+  }
+  if (event.type === "collected") {
+    collected(plan, event);
     return;
   }
   if (plan.finishedAt !== undefined) {

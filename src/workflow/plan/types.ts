@@ -1,4 +1,5 @@
 import type { Bundle, Container, Repository, Wasm } from "../../document/mod.ts";
+import type { Place } from "../../places/mod.ts";
 import type {
   ArtifactSource,
   InputArtifact,
@@ -64,6 +65,16 @@ export type RunEvent =
       readonly parameters: Readonly<Record<string, string>>;
     }
   | { readonly type: "locked"; readonly at: number; readonly node: string }
+  /** What nodes had sent to stores was deleted there. */
+  | {
+      readonly type: "collected";
+      readonly at: number;
+      readonly artifacts: readonly {
+        readonly node: string;
+        readonly name: string;
+        readonly place: Place;
+      }[];
+    }
   /** Answer to `recall`: outputs that were remembered, or null. */
   | {
       readonly type: "recalled";
