@@ -36,7 +36,13 @@ const together = 8;
 export async function collectArtifacts(options: CollectOptions): Promise<Collected> {
   const { journal, name, deletion, remove, now = Date.now } = options;
   // Most runs have nothing to delete, and those that others carry out are left alone.
-  if (sentBy(journal.read(name), deletion).length === 0) return { deleted: 0, failures: [] };
+  try {
+    if (sentBy(journal.read(name), deletion).length === 0) return { deleted: 0, failures: [] };
+  } catch (thrown) {
+    // To delete a run is the way out of a damaged journal. What it had in stores, nobody knows any more.
+    if (!(thrown instanceof Failure && thrown.code === "journal-format")) throw thrown;
+    return { deleted: 0, failures: [] };
+  }
   using claim = journal.claim(name);
   const all = sentBy(claim.recorded, deletion);
   const failures: Failure[] = [];
