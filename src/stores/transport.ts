@@ -293,18 +293,20 @@ function toTrouble(thrown: unknown, url: URL): Failure {
     return thrown.code === "network-denied" ? refused(url, thrown.message) : thrown;
   }
   const { reason, tls, untrusted } = connectionProblem(thrown);
+  const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
   const message = `${url.host}: ${reason}`;
   if (tls) {
     return new Trouble("store-refused", message, {
       cause: thrown,
       hint: untrusted
         ? "If it has an authority of its own, name a secret with its certificate as caSecret."
-        : "If it speaks plain HTTP, write insecure: true.",
+        : code.includes("CERT")
+          ? "Is the endpoint written as it stands in the certificate?"
+          : "If it speaks plain HTTP, write insecure: true.",
     });
   }
-  const gone = thrown instanceof Error && "code" in thrown && thrown.code === "ENOTFOUND";
   return new Trouble("store-unavailable", message, {
     cause: thrown,
-    ...(gone ? { hint: "Is its name written right?" } : { againMs: 0 }),
+    ...(code === "ENOTFOUND" ? { hint: "Is its name written right?" } : { againMs: 0 }),
   });
 }

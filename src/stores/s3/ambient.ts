@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "../../errors/mod.ts";
-import { addressRules, privateAddresses } from "../../network/mod.ts";
+import { addressRules, orAborted, privateAddresses } from "../../network/mod.ts";
 import { retried } from "../retries.ts";
 import type { StoreContext } from "../stores.ts";
 import type { Manner } from "../transport.ts";
@@ -13,6 +13,7 @@ import { assumeRole, assumeRoleWithWebIdentity, type Sts } from "./sts.ts";
 
 /** New ones are fetched this long before the old ones end. */
 const earlyMs = 5 * 60_000;
+const findMs = 60_000;
 /** Metadata services are near or not there at all. */
 const nearMs = 2000;
 const answerBytes = 64 * 1024;
@@ -35,38 +36,41 @@ export function ambient(
   }: { readonly roleArn?: string | undefined; readonly region?: string | undefined },
 ): Identities {
   const chain = new Chain(context, region);
-  let kept: Promise<Expiring> | undefined;
+  let good: Expiring | undefined;
+  let finding: Promise<Expiring> | undefined;
   const find = async (): Promise<Expiring> => {
-    // Who asked first may give up; others wait for it as well.
-    const signal = AbortSignal.timeout(60_000);
-    const own = await chain.find(signal);
-    return roleArn === undefined ? own : assumeRole(chain.sts, own.identity, roleArn, signal);
+    // Of its own: who asked first may give up, and others wait for it as well.
+    const signal = AbortSignal.timeout(findMs);
+    try {
+      const own = await chain.find(signal);
+      return roleArn === undefined
+        ? own
+        : await assumeRole(chain.sts, own.identity, roleArn, signal);
+    } catch (thrown) {
+      if (!signal.aborted) throw thrown;
+      throw new Trouble(
+        "store-unavailable",
+        `Nobody told this machine who it is in ${findMs / 1000} s`,
+      );
+    }
   };
   const get = async (signal: AbortSignal): Promise<Identity> => {
-    signal.throwIfAborted();
-    kept ??= find();
-    const mine = kept;
+    if (good && (good.untilMs ?? Infinity) - earlyMs > Date.now()) return good.identity;
+    finding ??= find().finally(() => (finding = undefined));
     try {
-      const { identity, untilMs } = await mine;
-      if (untilMs === undefined || untilMs - earlyMs > Date.now()) return identity;
-      if (kept === mine) kept = undefined;
-      // What ends soon and cannot be had anew is still good.
-      return await (kept ??= find()).then(
-        (fresh) => fresh.identity,
-        (thrown: unknown) => {
-          if (untilMs > Date.now()) return identity;
-          throw thrown;
-        },
-      );
+      good = await orAborted(finding, signal);
     } catch (thrown) {
-      if (kept === mine) kept = undefined;
-      throw thrown;
+      signal.throwIfAborted();
+      // What ends soon and cannot be had anew is still good.
+      if (!good || (good.untilMs ?? Infinity) < Date.now()) throw thrown;
     }
+    return good.identity;
   };
   return {
     get,
-    forget: () => {
-      kept = undefined;
+    forget: (identity) => {
+      // Another request may have got new ones already.
+      if (good?.identity === identity) good = undefined;
       return true;
     },
     region: chain.region,

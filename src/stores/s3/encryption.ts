@@ -31,11 +31,21 @@ export async function readHeaders(bucket: Bucket, key: string): Promise<Headers>
       hint: "Leave out insecure, or serverSideCustomerKeySecret.",
     });
   }
+  const salt = Buffer.from(name + key);
+  if (salt.length < 8) {
+    throw new Failure(
+      "invalid-argument",
+      `"${name}" and "${key}" are too short for a customer's key`,
+      {
+        hint: "Together they need 8 bytes: use a longer key.",
+      },
+    );
+  }
   const password = await encryption.key(bucket.endpoint.host);
   // As Argo derives it, so that both read what the other wrote (argon2id, one pass over 64 MiB, four lanes).
   const derived = await derive("argon2id", {
     message: password,
-    nonce: Buffer.from(name + key),
+    nonce: salt,
     parallelism: 4,
     tagLength: 32,
     memory: 64 * 1024,

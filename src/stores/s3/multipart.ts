@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../../errors/mod.ts";
 import { eachOf } from "../files.ts";
 import { Trouble } from "../trouble.ts";
@@ -12,6 +13,8 @@ const mebi = 1024 * 1024;
 const partsAtOnce = 4;
 /** Nobody waits longer for what is only tidying up. */
 const abortMs = 15_000;
+const aborts = 4;
+const abortAgainMs = 200;
 
 interface Part {
   readonly number: number;
@@ -160,16 +163,20 @@ export class Multipart implements AsyncDisposable {
     return Number(headers["content-length"]) === this.#bytes;
   }
 
+  /** A part may still be on its way into the store when the upload is given up, so that is said until there is nothing of it. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#completed) return;
     const signal = AbortSignal.timeout(abortMs);
     try {
-      await this.#bucket.text({
-        method: "DELETE",
-        key: this.#key,
-        query: { uploadId: this.#id },
-        signal,
-      });
+      for (let times = 0; times < aborts; times++) {
+        if (times > 0) await sleep(abortAgainMs, undefined, { signal });
+        await this.#bucket.text({
+          method: "DELETE",
+          key: this.#key,
+          query: { uploadId: this.#id },
+          signal,
+        });
+      }
     } catch (thrown) {
       if (thrown instanceof Trouble && thrown.reason === "NoSuchUpload") return;
       // What failed before is what the user has to know; a rule of the bucket's removes what is left.
