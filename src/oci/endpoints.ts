@@ -94,14 +94,16 @@ export class Endpoints {
     const trust = settings ? "trusted" : local ? "local" : "public";
     const authorities = settings?.authorities;
     const rules = this.#rulesFor(trust);
+    // Hosts of one trust share their connections' keeper, as a workflow may name as many as it likes.
+    const special = authorities || settings?.insecure === true ? ` ${name}` : "";
     const own: Manner = {
-      key: `${name} ${trust}`,
+      key: `${trust}${special}`,
       rules,
       ...(authorities ? { authorities } : {}),
       ...(settings?.insecure === true ? { anyCertificate: true } : {}),
     };
     const other: Manner = {
-      key: `${authorities ? name : ""} ${trust} named`,
+      key: `${trust}${authorities ? `${special} named` : ""}`,
       rules,
       ...(authorities ? { authorities } : {}),
     };

@@ -41,7 +41,7 @@ export async function readPages<Item>(
 }
 
 function nextOf(header: string): readonly string[] {
-  return [...header.matchAll(/<([^>]{1,8192})>([^<]*)/g)].flatMap(([, url = "", rest = ""]) =>
+  return [...header.matchAll(/<([^<>]{1,8192})>([^<]*)/g)].flatMap(([, url = "", rest = ""]) =>
     /;\s*rel\s*=\s*"?next"?/i.test(rest) ? [url] : [],
   );
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { Failure } from "../../src/errors/mod.ts";
 import { formatReference, parseReference } from "../../src/oci/mod.ts";
 import { failed } from "./setting.ts";
 
@@ -78,4 +79,57 @@ describe("A reference", () => {
       assert.throws(() => parseReference(text), failed("invalid-argument", message, hint));
     });
   }
+
+  test("of any signs is refused with a reason, or is one that is read again as it is", () => {
+    const seed = Date.now() % 2 ** 31;
+    let state = seed;
+    const chance = (below: number): number => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+      return (state >> 8) % below;
+    };
+    const pieces = [
+      "a",
+      "b0",
+      ".",
+      "-",
+      "_",
+      "__",
+      "/",
+      ":",
+      "@",
+      "sha256:",
+      "0".repeat(64),
+      "A",
+      "localhost",
+      "5000",
+      "[::1]",
+      " ",
+      "é",
+      "latest",
+      "docker.io",
+      "\u0000",
+      "//",
+      "..",
+    ];
+    for (let round = 0; round < 20_000; round++) {
+      const text = Array.from({ length: 1 + chance(8) }, () => pieces[chance(pieces.length)]).join(
+        "",
+      );
+      let full: string;
+      try {
+        full = formatReference(parseReference(text));
+      } catch (thrown) {
+        assert(thrown instanceof Failure && thrown.hint !== undefined, `${text} (seed ${seed})`);
+        continue;
+      }
+      assert.equal(formatReference(parseReference(full)), full, `${text} (seed ${seed})`);
+      // It becomes a URL's path and a folder's name.
+      assert.match(
+        full,
+        /^[a-z0-9[\]:.-]+\/[a-z0-9._/-]+(?::[\w.-]+)?(?:@[a-z0-9:]+)?$/,
+        `${text} (seed ${seed})`,
+      );
+      assert(!full.split(/[/:@]/).includes(".."), `${text} (seed ${seed})`);
+    }
+  });
 });
