@@ -89,11 +89,16 @@ export function openRegistry(options: RegistryOptions = {}): Registry {
   return new Client(options);
 }
 
+/** A mirror that is gone must not cost each request its wait. */
+const restMs = 30_000;
+
 const never = new AbortController().signal;
 
 class Client implements Registry {
   readonly #endpoints: Endpoints;
   readonly #exchange: Exchange;
+  /** Mirrors that could not be reached, until when they are left alone. */
+  readonly #resting = new Map<string, number>();
 
   constructor(options: RegistryOptions) {
     this.#endpoints = new Endpoints(options);
@@ -208,11 +213,14 @@ class Client implements Registry {
     const { reference, signal, what } = asked;
     const origin = this.#origin(reference, signal);
     for (const endpoint of this.#endpoints.mirrors(reference)) {
+      const { href } = endpoint.base;
+      if ((this.#resting.get(href) ?? 0) > Date.now()) continue;
       try {
         const found = await work({ ...origin, endpoint });
         if (enough(found)) return found;
       } catch (thrown) {
         if (!(thrown instanceof Failure) || !ofTheRegistry(thrown)) throw thrown;
+        if (thrown.code === "registry-unavailable") this.#resting.set(href, Date.now() + restMs);
       }
     }
     return told(what, () => work(origin));

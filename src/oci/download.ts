@@ -38,7 +38,7 @@ export async function download(
   try {
     await using closing = file;
     const work = new Download(exchange, ask, { blob, file: closing, path, onProgress });
-    await exchange.retried(ask.signal, (retries) => work.attempt(retries));
+    await exchange.retried(ask, (retries) => work.attempt(retries));
   } catch (thrown) {
     await rm(path, { force: true });
     throw thrown;

@@ -29,6 +29,8 @@ export interface Endpoint {
   readonly base: URL;
   /** Stands before each repository's name, with a slash at its end, or empty. */
   readonly prefix: string;
+  /** It stands for another registry, which is asked when it fails. */
+  readonly mirror: boolean;
   readonly manner: Manner;
   /** How hosts are met that the registry names: its token service, and where it keeps its blobs. */
   readonly named: (url: URL) => Manner;
@@ -68,7 +70,7 @@ export class Endpoints {
     const settings = this.#options.registries?.get(registry);
     const host = registry === "docker.io" ? "registry-1.docker.io" : registry;
     const scheme = this.#scheme(registry, settings);
-    const made = this.#make(registry, new URL(`${scheme}://${host}/`), "", settings);
+    const made = this.#make(registry, new URL(`${scheme}://${host}/`), settings);
     this.#known.set(registry, made);
     // A workflow may name as many as it likes.
     if (this.#known.size > 1000) this.#known.delete(this.#known.keys().next().value ?? "");
@@ -79,7 +81,7 @@ export class Endpoints {
     const { scheme, name, prefix } = parseMirror(text);
     const settings = this.#options.registries?.get(name) ?? {};
     const base = new URL(`${scheme ?? this.#scheme(name, settings)}://${name}/`);
-    return this.#make(name, base, prefix, settings);
+    return { ...this.#make(name, base, settings), prefix, mirror: true };
   }
 
   #scheme(name: string, settings: RegistrySettings | undefined): "http" | "https" {
@@ -87,7 +89,7 @@ export class Endpoints {
     return plain ? "http" : "https";
   }
 
-  #make(name: string, base: URL, prefix: string, settings: RegistrySettings | undefined): Endpoint {
+  #make(name: string, base: URL, settings: RegistrySettings | undefined): Endpoint {
     const host = hostOf(name);
     const local = isLoopback(host) && this.#options.loopback === true;
     // What the operator named is trusted with addresses of his network, and so is what it names itself.
@@ -110,7 +112,8 @@ export class Endpoints {
     return {
       name,
       base,
-      prefix,
+      prefix: "",
+      mirror: false,
       manner: own,
       named: (url) => (url.host === base.host ? own : other),
     };

@@ -20,6 +20,7 @@ export interface Ask extends Asked {
   readonly signal: AbortSignal;
 }
 
+const mirrorAttempts = 2;
 const mostRedirects = 5;
 const explanationBytes = 64 * 1024;
 
@@ -42,10 +43,13 @@ export class Exchange implements Disposable {
 
   /** Does a piece of work again as long as its failure may pass. */
   async retried<Value>(
-    signal: AbortSignal,
+    { endpoint, signal }: Pick<Ask, "endpoint" | "signal">,
     work: (retries: Retries) => Promise<Value>,
   ): Promise<Value> {
-    const retries = new Retries(this.#retries, signal);
+    const { attempts, ...rest } = this.#retries;
+    // Behind a mirror there is another one, or the registry.
+    const most = endpoint.mirror ? Math.min(attempts, mirrorAttempts) : attempts;
+    const retries = new Retries({ ...rest, attempts: most }, signal);
     for (;;) {
       try {
         return await work(retries);
@@ -58,8 +62,10 @@ export class Exchange implements Disposable {
   /** One attempt. Throws what the answer means when its status is none of success. */
   async once(ask: Ask): Promise<Answer> {
     const { endpoint, expected = [], signal } = ask;
+    const closed = this.#closing.signal;
     const login = this.#login(endpoint);
     for (let round = 0; ; round++) {
+      closed.throwIfAborted();
       const sent = await login.authorization(ask, signal);
       const answer = await this.#follow(ask, sent);
       const { status } = answer;

@@ -48,7 +48,7 @@ export async function fetchManifest(
   name: string,
 ): Promise<Manifest> {
   const ask = askForManifest(place, "GET", name);
-  return exchange.retried(place.signal, async () => {
+  return exchange.retried(place, async () => {
     const answer = await exchange.once(ask);
     const bytes = await exchange.read(answer, manifestBytes, ask);
     return checkManifest(bytes, {
@@ -62,7 +62,7 @@ export async function fetchManifest(
 /** The digest that a tag has, without its manifest where the registry tells it. */
 export async function fetchDigest(exchange: Exchange, place: Place, tag: string): Promise<string> {
   const ask = askForManifest(place, "HEAD", tag);
-  const answer = await exchange.retried(place.signal, () => exchange.head(ask));
+  const answer = await exchange.retried(place, () => exchange.head(ask));
   const digest = answer.headers["docker-content-digest"];
   if (typeof digest === "string" && isDigest(digest)) return digest;
   return (await fetchManifest(exchange, place, tag)).digest;

@@ -20,7 +20,7 @@ export async function readPages<Item>(
   let { url } = ask;
   for (let count = 0; count < mostPages; count++) {
     const at = url;
-    const { answer, text } = await exchange.retried(ask.signal, async () => {
+    const { answer, text } = await exchange.retried(ask, async () => {
       const answer = await exchange.once({ ...ask, url: at });
       return { answer, text: await exchange.read(answer, pageBytes, ask) };
     });

@@ -34,7 +34,7 @@ export async function pushBlob(
   const { scopes } = askFor(place, "POST", "");
   const there = async (): Promise<boolean> => {
     const ask = { ...askFor(place, "HEAD", `blobs/${digest}`), scopes, expected: [404] };
-    const answer = await exchange.retried(place.signal, () => exchange.head(ask));
+    const answer = await exchange.retried(place, () => exchange.head(ask));
     return answer.status < 300;
   };
   if (await there()) return { digest, size, how: "there" };
@@ -86,7 +86,7 @@ export async function pushManifest(
       headers: { "content-type": mediaType, "content-length": String(bytes.length) },
       body: () => Readable.from([bytes]),
     };
-    const answer = await exchange.retried(place.signal, () => exchange.head(ask));
+    const answer = await exchange.retried(place, () => exchange.head(ask));
     return answer;
   };
   const { headers } = await put(name, bytes, mediaType);

@@ -37,7 +37,7 @@ export async function upload(
 ): Promise<void> {
   const work = new Upload(exchange, options);
   try {
-    await exchange.retried(options.begin.signal, (retries) => work.attempt(retries));
+    await exchange.retried(options.begin, (retries) => work.attempt(retries));
   } catch (thrown) {
     await work.takeBack();
     throw thrown;

@@ -237,6 +237,20 @@ describe("A mirror", () => {
     assert.equal(mirror.count("GET", "/v2/acme/step/"), 2);
   });
 
+  test("that is gone costs one request its wait, and not each", async () => {
+    await using mirror = await StandInRegistry.start({ fault: () => ({ kind: "stall" }) });
+    await using origin = await server();
+    const registries = new Map([[origin.host, { mirrors: [mirror.host] }]]);
+    const timeouts = { headersMs: 100 };
+    await using registry = openRegistry({ ...quick, timeouts, registries });
+    const reference = parseReference(`${origin.host}/acme/step:1`);
+    await registry.resolve(reference);
+    await registry.manifest(reference);
+    mirror.closeConnections();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(mirror.seen.length, 2);
+  });
+
   test("gets nothing that is pushed", async () => {
     await using mirror = await StandInRegistry.start();
     await using origin = await server();

@@ -342,6 +342,28 @@ describe("A blob", () => {
     assert((await blob(it)).equals(bytes));
   });
 
+  for (const [what, status, headers] of [
+    ["says that there is no such part", 416, {}],
+    ["sends another part", 206, { "content-range": "bytes 0-999/2000000" }],
+    ["sends a part of something else", 206, { "content-range": "bytes 900000-1999998/1999999" }],
+    ["does not say which part it sends", 206, {}],
+  ] as const) {
+    test(`is fetched from the beginning when a registry ${what}`, async () => {
+      let requests = 0;
+      await using it = await bad((_, url) => {
+        if (!url.includes("/blobs/")) return undefined;
+        requests++;
+        if (requests === 1) return { kind: "cut", afterBytes: 900_000 };
+        return requests === 2 ? answer(status, "x".repeat(1000), headers) : undefined;
+      });
+      assert((await blob(it)).equals(bytes));
+      assert.deepEqual(
+        it.seen.map((one) => one.headers.range === undefined),
+        [true, false, true],
+      );
+    });
+  }
+
   test("put together from damaged pieces is fetched once more from the beginning", async () => {
     let requests = 0;
     await using it = await bad((_, url) => {
@@ -482,6 +504,14 @@ describe("Whoever waits for a registry can stop", () => {
       }
     });
   }
+
+  test("by closing the client", async () => {
+    await using it = await bad(() => ({ kind: "stall" }));
+    const registry = openRegistry({ ...quick, timeouts: { headersMs: 5000 } });
+    const waiting = registry.manifest(parseReference(`${it.host}/acme/step:1`));
+    setTimeout(() => void registry[Symbol.asyncDispose](), 50);
+    await assert.rejects(waiting, failed("aborted", /The registry client was closed/));
+  });
 
   test("before it begins", async () => {
     await using it = await bad(() => undefined);
