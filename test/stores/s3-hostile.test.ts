@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { addressRules, loopbackAddresses } from "../../src/network/mod.ts";
-import { contents, kit, secret, textFile } from "./s3-kit.ts";
+import { answering, contents, kit, secret, textFile } from "./s3-kit.ts";
 
 const file = { kind: "file", content: textFile("", "x").content } as const;
 
@@ -255,5 +255,52 @@ describe("S3 over TLS", () => {
     });
     const overHttp = { ...at("password"), insecure: true };
     await assert.rejects(k.stores.upload(overHttp, file), { message: /over TLS only/ });
+  });
+});
+
+describe("S3, answers of a stranger", () => {
+  const list = (inside: string): string => `<ListBucketResult>${inside}</ListBucketResult>`;
+  const object = "<Contents><Key>t/a</Key><Size>1</Size></Contents>";
+  for (const [what, answer] of [
+    ["no XML", "hello"],
+    ["nothing", ""],
+    ["a tag that never ends", `<${"a".repeat(2_000_000)}`],
+    ["tags that never end", "<a ".repeat(500_000)],
+    ["a comment that never ends", `<!--${"<!--".repeat(500_000)}`],
+    ["elements in elements", "<a>".repeat(100_000)],
+    ["more elements than a list has", list("<a/>".repeat(200_000))],
+    ["a document type", `<!DOCTYPE a [<!ENTITY b "c">]>${list(object)}`],
+    ["more bytes than a list has", list(`${object}${" ".repeat(9 * 1024 * 1024)}`)],
+    ["keys that nobody asked for", list("<Contents><Key>other</Key><Size>1</Size></Contents>")],
+    ["a size that is none", list("<Contents><Key>t/a</Key><Size>-1</Size></Contents>")],
+    ["a key twice", list(`${object}${object}`)],
+    [
+      "a page after which the same comes again",
+      list("<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>"),
+    ],
+  ] as const) {
+    test(`${what} is refused, soon`, { timeout: 20_000 }, async () => {
+      await using k = await kit();
+      await using stranger = await answering(({ url }) =>
+        url?.includes("list-type") ? answer : "x",
+      );
+      const endpoint = new URL(stranger.url).host;
+      await assert.rejects(k.stores.download(k.at("t/", { endpoint }), await k.empty()), {
+        code: "store-refused",
+      });
+    });
+  }
+
+  test("pages without a key and without an end are refused", async () => {
+    await using k = await kit();
+    let number = 0;
+    await using stranger = await answering(() =>
+      list(
+        `<IsTruncated>true</IsTruncated><NextContinuationToken>${++number}</NextContinuationToken>`,
+      ),
+    );
+    const endpoint = new URL(stranger.url).host;
+    await assert.rejects(k.stores.delete(k.at("t/", { endpoint })), { code: "store-refused" });
+    assert(number < 200);
   });
 });

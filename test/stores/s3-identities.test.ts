@@ -1,43 +1,11 @@
 import assert from "node:assert/strict";
-import { createServer, type IncomingMessage } from "node:http";
-import type { AddressInfo } from "node:net";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { describe, test } from "node:test";
 import type { StoresOptions } from "../../src/stores/mod.ts";
-import { kit, stores, type Kit } from "./s3-kit.ts";
+import { answering, kit, stores, type Kit } from "./s3-kit.ts";
 
 const soon = (ms: number): string => new Date(Date.now() + ms).toISOString();
-
-interface Cloud extends AsyncDisposable {
-  readonly url: string;
-  readonly asked: string[];
-}
-
-/** A service of a cloud's, by a function that answers. */
-async function cloud(
-  answer: (request: IncomingMessage, body: string) => string | number,
-): Promise<Cloud> {
-  const asked: string[] = [];
-  const server = createServer((request, response) => {
-    void text(request).then((body) => {
-      asked.push(`${request.method} ${request.url}`);
-      const given = answer(request, body);
-      response.writeHead(typeof given === "number" ? given : 200);
-      response.end(typeof given === "number" ? "" : given);
-    });
-  });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    asked,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
 
 const none = { AWS_EC2_METADATA_DISABLED: "true" };
 
@@ -135,7 +103,7 @@ describe("S3, who this machine is", () => {
     const file = join(k.path, "token");
     await writeFile(file, "token-1\n");
     const seen: URLSearchParams[] = [];
-    await using sts = await cloud((_request, body) => {
+    await using sts = await answering((_request, body) => {
       seen.push(new URLSearchParams(body));
       // Ends so soon that the next use asks again.
       return stsAnswer(k, `ROLE${seen.length}`, soon(60_000));
@@ -165,7 +133,7 @@ describe("S3, who this machine is", () => {
     await using k = await kit();
     const file = join(k.path, "token");
     await writeFile(file, "a-token-of-the-cluster");
-    await using sts = await cloud(() => 403);
+    await using sts = await answering(() => 403);
     const environment = {
       AWS_WEB_IDENTITY_TOKEN_FILE: file,
       AWS_ROLE_ARN: "arn:aws:iam::1:role/a",
@@ -182,7 +150,7 @@ describe("S3, who this machine is", () => {
   test("in another role, asked for with a signature, once for many uses", async () => {
     await using k = await kit();
     const signatures: string[] = [];
-    await using sts = await cloud((request, body) => {
+    await using sts = await answering((request, body) => {
       signatures.push(String(request.headers.authorization));
       return new URLSearchParams(body).get("Action") === "AssumeRole" ? stsAnswer(k, "OTHER") : 400;
     });
@@ -201,7 +169,7 @@ describe("S3, who this machine is", () => {
     await using k = await kit();
     const file = join(k.path, "token");
     await writeFile(file, "pod-token\n");
-    await using agent = await cloud((request) =>
+    await using agent = await answering((request) =>
       request.headers.authorization === "pod-token" ? json(k, "POD") : 401,
     );
     await bring(k, {
@@ -214,7 +182,7 @@ describe("S3, who this machine is", () => {
   test("by the role of a machine, with a token of its metadata service", async () => {
     await using k = await kit();
     let gone = 1;
-    await using metadata = await cloud(({ method, url, headers }) => {
+    await using metadata = await answering(({ method, url, headers }) => {
       if (gone-- > 0) return 503;
       if (url === "/latest/api/token")
         return method === "PUT" && headers["x-aws-ec2-metadata-token-ttl-seconds"] ? "v2" : 400;
@@ -233,7 +201,7 @@ describe("S3, who this machine is", () => {
   test("credentials that the store does not take any more are fetched anew", async () => {
     await using k = await kit();
     let number = 0;
-    await using agent = await cloud(() => json(k, `POD${++number}`));
+    await using agent = await answering(() => json(k, `POD${++number}`));
     k.server.expired.add("POD1-token");
     await bring(k, { AWS_CONTAINER_CREDENTIALS_FULL_URI: agent.url });
     assert.equal(number, 2);
@@ -242,7 +210,9 @@ describe("S3, who this machine is", () => {
   test("credentials that end soon are still good where new ones cannot be had", async () => {
     await using k = await kit();
     let number = 0;
-    await using agent = await cloud(() => (number++ === 0 ? json(k, "POD", soon(60_000)) : 400));
+    await using agent = await answering(() =>
+      number++ === 0 ? json(k, "POD", soon(60_000)) : 400,
+    );
     await bring(k, { AWS_CONTAINER_CREDENTIALS_FULL_URI: agent.url }, { times: 2 });
     assert(number > 1);
   });

@@ -1,5 +1,8 @@
 // What the tests of S3 share: a server (the one that the environment names, or a stand-in), locations in it, and folders.
 import { randomUUID } from "node:crypto";
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -161,4 +164,33 @@ export async function contents(
     ];
   });
   return Object.fromEntries(await Promise.all(shown));
+}
+
+export interface Answering extends AsyncDisposable {
+  readonly url: string;
+  readonly asked: string[];
+}
+
+/** A server by a function that answers: with a text, or with a status. */
+export async function answering(
+  answer: (request: IncomingMessage, body: string) => string | number,
+): Promise<Answering> {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    void text(request).then((body) => {
+      asked.push(`${request.method} ${request.url}`);
+      const given = answer(request, body);
+      response.writeHead(typeof given === "number" ? given : 200);
+      response.end(typeof given === "number" ? "" : given);
+    });
+  });
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    asked,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
 }

@@ -37,7 +37,8 @@ export class Known {
   readonly made: Set<string> = new Set();
 }
 
-const answerBytes = 16 * 1024 * 1024;
+/** A page of a list with the longest keys there may be. */
+const answerBytes = 8 * 1024 * 1024;
 const errorBytes = 64 * 1024;
 /** Half of what S3 accepts. */
 const skewMs = 5 * 60_000;

@@ -3,6 +3,9 @@ import { Trouble } from "../trouble.ts";
 import type { Bucket } from "./bucket.ts";
 import { parseXml, textOf } from "./xml.ts";
 
+/** A store that skips what was deleted may answer with some of them. */
+const emptyPages = 100;
+
 /** All objects whose keys begin with the prefix, in the store's order, a page of at most 1,000 at a time. */
 export async function* listObjects(
   bucket: Bucket,
@@ -10,11 +13,13 @@ export async function* listObjects(
   signal: AbortSignal,
 ): AsyncGenerator<ListedObject> {
   let token: string | undefined;
+  let empty = 0;
   do {
     const page = await onePage(bucket, { prefix, token, signal });
     yield* page.objects;
-    if (page.next !== undefined && page.next === token)
-      throw new Trouble("store-refused", "it answers with the same page of keys again and again");
+    empty = page.objects.length === 0 ? empty + 1 : 0;
+    if (page.next !== undefined && (page.next === token || empty > emptyPages))
+      throw new Trouble("store-refused", "it answers with pages of keys that lead nowhere");
     token = page.next;
   } while (token !== undefined);
 }

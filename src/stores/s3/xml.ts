@@ -7,8 +7,9 @@ export interface Element {
   readonly text: string;
 }
 
-/** S3's answers are at most four deep; nobody else's are worth more. */
+/** S3's answers are at most four deep, and a page of a list has some thousand elements. */
 const mostDepth = 16;
+const mostElements = 50_000;
 
 const entities: ReadonlyMap<string, string> = new Map([
   ["lt", "<"],
@@ -29,14 +30,16 @@ export function parseXml(text: string): Element {
   const root: Open = { name: "", children: [], text: "" };
   const open: Open[] = [root];
   const token =
-    /<!\[CDATA\[(.*?)\]\]>|<!--.*?-->|<\?.*?\?>|<(\/?)([^\s<>/!?]+)[^<>]*?(\/?)>|([^<]+)/gsy;
+    /<!\[CDATA\[(.*?)\]\]>|<!--.*?-->|<\?.*?\?>|<(\/?)([^\s<>/!?]+)(?=[\s/>])[^<>]*?(\/?)>|([^<]+)/gsy;
   let end = 0;
+  let elements = 0;
   for (let match = token.exec(text); match; match = token.exec(text)) {
     end = token.lastIndex;
     const [, data, closing, name, empty, plain] = match;
     const top = open.at(-1) ?? root;
     if (data !== undefined) top.text += data;
     else if (plain !== undefined) top.text += decoded(plain);
+    else if (name !== undefined && ++elements > 2 * mostElements) throw malformed();
     else if (name !== undefined && closing === "/") {
       if (open.length === 1 || top.name !== local(name)) throw malformed();
       open.pop();
@@ -71,7 +74,7 @@ function local(name: string): string {
 
 function decoded(text: string): string {
   return text.replaceAll(
-    /&(?:#(\d{1,7})|#x([\da-fA-F]{1,6})|(\w+));/g,
+    /&(?:#(\d{1,7})|#x([\da-fA-F]{1,6})|(\w{1,8}));/g,
     (whole, decimal, hex, name) => {
       if (typeof name === "string") return entities.get(name) ?? whole;
       const point =
