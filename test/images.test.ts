@@ -5,6 +5,7 @@ import { after, describe, test } from "node:test";
 import { tar } from "./archives/tar.ts";
 import { Home, jsonLines, root } from "./cli/command.ts";
 import { hello, putArtifact, putWasiImage } from "./oci/images.ts";
+import { keys, putSignature } from "./oci/signing.ts";
 import { digestOf, StandInRegistry } from "./servers/registry.ts";
 
 using stack = new DisposableStack();
@@ -188,6 +189,177 @@ describe("A workflow with an image", () => {
       await run(`${server.host}/a:1`, ", imagePullPolicy: Never"),
       /is not here, and is not to be pulled/,
     );
+  });
+});
+
+describe("atalanta image push, copy and verify", () => {
+  test("a module that is pushed in any form can be run, and is the same whenever it is pushed", async () => {
+    await using server = await StandInRegistry.start();
+    const module = "test/guests/probe/probe.wasm";
+    for (const packaging of ["cncf", "wasi-image", "wasm-to-oci", "compat"]) {
+      const to = `${server.host}/acme/${packaging}:1`;
+      const first = await atalanta("image", "push", "--packaging", packaging, module, to);
+      assert.equal(first.status, 0, first.stderr);
+      assert.match(first.stderr, / sent$/m);
+      const again = await atalanta("image", "push", "--packaging", packaging, module, to);
+      assert.equal(again.stdout, first.stdout);
+      assert.doesNotMatch(again.stderr, / sent$/m);
+      const { stdout, stderr } = await atalanta("exec", first.stdout.trim(), "--", "args", "x");
+      assert.match(stdout, /x/, stderr);
+    }
+    const to = `${server.host}/acme/more:1`;
+    const words = ["--packaging", "wasi-image", "--entrypoint", "/bin/probe", "--cmd", "env", "--env", "A=b", "--annotation", "x=y"]; // prettier-ignore
+    assert.equal((await atalanta("image", "push", ...words, module, to)).status, 0);
+    assert.match((await atalanta("exec", to)).stdout, /^A=b$/m);
+    for (const wrong of [
+      [module, `${to}@sha256:${"a".repeat(64)}`],
+      ["package.json", to],
+      ["nowhere.wasm", to],
+      ["--cmd", "x", module, to],
+    ]) {
+      const { status, stderr } = await atalanta("image", "push", ...wrong);
+      assert.notEqual(status, 0, stderr);
+      assert.match(stderr, /^error\[/);
+    }
+  });
+
+  test("a copy is the same image, with its signatures, and only what is signed may run", async () => {
+    await using server = await StandInRegistry.start();
+    await using other = await StandInRegistry.start();
+    const pair = keys("ec");
+    const key = join(home.folder, "ours.pub");
+    writeFileSync(key, pair.publicPem);
+    const from = `${server.host}/acme/step:1`;
+    const pushed = await atalanta("image", "push", "--json", "test/guests/hello/hello.wasm", from);
+    const [{ digest } = {}] = jsonLines(pushed.stdout);
+    assert.ok(typeof digest === "string", pushed.stderr);
+    const config = join(home.folder, "operator.yaml");
+    writeFileSync(
+      config,
+      `policy:
+  images:
+  - match: "${server.host}/acme/*"
+    signedBy: [{key: ours.pub}]
+  - match: "${other.host}/**"
+    pinned: true
+    signedBy: [{key: ours.pub}]
+`,
+    );
+    const path = workflow(
+      "signed",
+      `
+  - name: main
+    wasm: {image: "${from}"}
+`,
+    );
+    const unsigned = await atalanta("run", path, "--config", config);
+    assert.equal(unsigned.status, 1);
+    assert.match(
+      unsigned.stderr,
+      /image-policy.*no signature by the key "ours\.pub".*operator\.yaml:3\)/,
+    );
+    assert.equal((await atalanta("image", "verify", "--key", key, from)).status, 1);
+    putSignature(server, { repository: "acme/step", digest, pair });
+    const verified = await atalanta("image", "verify", "--key", key, from);
+    assert.equal(
+      verified.stdout,
+      `${from}@${digest}: signed by the key "${key}"\n`,
+      verified.stderr,
+    );
+    assert.match(
+      (await atalanta("image", "verify", "--config", config, from)).stdout,
+      /the policy allows it/,
+    );
+    assert.equal((await atalanta("run", path, "--config", config)).status, 0);
+    const to = `${other.host}/copies/step:2`;
+    const copied = await atalanta("image", "copy", from, to);
+    assert.equal(copied.stdout, `${to}@${digest}\n`, copied.stderr);
+    assert.equal((await atalanta("image", "verify", "--key", key, to)).status, 0);
+    const byTag = workflow(
+      "bytag",
+      `
+  - name: main
+    wasm: {image: "${to}"}
+`,
+    );
+    const refused = await atalanta("run", byTag, "--config", config);
+    assert.match(refused.stderr, /image-policy.*by digest/);
+    const byDigest = workflow(
+      "bydigest",
+      `
+  - name: main
+    wasm: {image: "${to}@${digest}"}
+`,
+    );
+    assert.equal((await atalanta("run", byDigest, "--config", config)).status, 0);
+  });
+
+  test("an index is copied with all that it names", async () => {
+    await using server = await StandInRegistry.start();
+    await using other = await StandInRegistry.start();
+    const one = putArtifact(server, { repository: "a", module: hello });
+    const two = putArtifact(server, { repository: "a", module: probe });
+    const type = "application/vnd.oci.image.manifest.v1+json";
+    const index = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: "application/vnd.oci.image.index.v1+json",
+        manifests: [
+          { mediaType: type, ...one, platform: { os: "wasip1", architecture: "wasm" } },
+          { mediaType: type, ...two, platform: { os: "linux", architecture: "amd64" } },
+        ],
+      }),
+    );
+    server.putManifest("a", "1", index, "application/vnd.oci.image.index.v1+json");
+    const { stdout, stderr } = await atalanta(
+      "image",
+      "copy",
+      `${server.host}/a:1`,
+      `${other.host}/b:1`,
+    );
+    assert.equal(stdout, `${other.host}/b:1@${digestOf(index)}\n`, stderr);
+    assert.ok(other.manifests.get("b")?.has(two.digest));
+    assert.equal((await atalanta("exec", `${other.host}/b:1`)).stdout, "hello\n");
+  });
+
+  test("a policy may want no module files but those that the operator names", async () => {
+    const config = join(home.folder, "files.yaml");
+    writeFileSync(config, "policy: {files: deny, otherwise: allow}\n");
+    const path = workflow(
+      "file",
+      `
+  - name: main
+    wasm: {module: ${join(root, "test/guests/hello/hello.wasm")}}
+`,
+    );
+    const { status, stderr } = await atalanta("run", path, "--config", config);
+    assert.notEqual(status, 0);
+    assert.match(stderr, /image-policy.*hello\.wasm/);
+  });
+
+  test("what a policy has wrong is told with its place", async () => {
+    const config = join(home.folder, "wrong.yaml");
+    writeFileSync(join(home.folder, "no.pub"), "no key");
+    for (const [text, word] of [
+      ["images: [{match: 'A B'}]", "is no pattern"],
+      ["images: [{match: a, signedBy: [{key: nowhere.pub}]}]", "nowhere.pub"],
+      ["images: [{match: a, signedBy: [{key: no.pub}]}]", "is no public key"],
+      ["images: [{match: a, signedBy: [{issuer: x}]}]", "neither key nor root"],
+      ["images: [{match: a, attestations: [{type: x}]}]", "nobody is named"],
+      ["otherwise: maybe", "Write allow or deny"],
+      ["rules: []", "Unknown key"],
+    ] as const) {
+      writeFileSync(config, `policy: {${text}}\n`);
+      const { status, stderr } = await atalanta(
+        "image",
+        "pull",
+        "--config",
+        config,
+        "ghcr.io/a/b:1",
+      );
+      assert.equal(status, 2, stderr);
+      assert.ok(stderr.includes(word), stderr);
+    }
   });
 });
 

@@ -35,7 +35,7 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
       ],
       [
         "image",
-        "Pull, show and remove images of modules",
+        "Pull, push, check and remove images of modules",
         async () => (await import("./image.ts")).addImage,
       ],
       ["list", "List runs, the newest first", async () => (await import("./list.ts")).addList],

@@ -9,6 +9,8 @@ import { nobody, readOperator, type Operator } from "./operator.ts";
 export interface Configuration {
   /** A module file for each image reference; absolute paths. */
   readonly images: ReadonlyMap<string, string>;
+  /** Those files that not the operator named, but a configuration beside the workflow. */
+  readonly foreignFiles: readonly string[];
   /** The least trust class of every step. Any file may raise it. */
   readonly trust: Trust;
   /** What the operator allows. */
@@ -30,6 +32,7 @@ const knownKeys = [
   "images",
   "limits",
   "permissions",
+  "policy",
   "registries",
   "secrets",
   "trust",
@@ -40,6 +43,7 @@ const operatorKeys = [
   "artifactRepository",
   "limits",
   "permissions",
+  "policy",
   "registries",
   "secrets",
 ];
@@ -52,7 +56,9 @@ export async function readConfiguration(folder: string, named?: string): Promise
   const own = named === undefined ? undefined : await read(named, false);
   const same = own && beside && (await realpath(own.path)) === (await realpath(beside.path));
   if (beside && !same) checkForeign(beside);
+  const foreign = beside && !same ? images(beside) : new Map<string, string>();
   return {
+    foreignFiles: [...foreign.values()],
     images: new Map([...(beside ? images(beside) : []), ...(own ? images(own) : [])]),
     trust: strongest(beside && trust(beside), own && trust(own)),
     operator: own ? await readOperator(own) : nobody,

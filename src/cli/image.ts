@@ -1,14 +1,17 @@
 import type { Command } from "commander";
+import { addImageCopy } from "./image-copy.ts";
 import { addImageInspect } from "./image-inspect.ts";
 import { addImageList } from "./image-list.ts";
 import { addImagePrune } from "./image-prune.ts";
 import { addImagePull } from "./image-pull.ts";
+import { addImagePush } from "./image-push.ts";
+import { addImageVerify } from "./image-verify.ts";
 
 /** `atalanta image …` */
 export function addImage(program: Command): void {
   const image = program
     .command("image")
-    .description("Pull, show and remove images of modules")
+    .description("Pull, push, check and remove images of modules")
     .addHelpText(
       "after",
       `
@@ -20,6 +23,9 @@ Examples:
   atalanta image prune --older 30d`,
     );
   addImagePull(image);
+  addImagePush(image);
+  addImageCopy(image);
+  addImageVerify(image);
   addImageList(image);
   addImageInspect(image);
   addImagePrune(image);

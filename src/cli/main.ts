@@ -56,7 +56,17 @@ for (const [name, { summary, load }] of commands) {
 // What the scripts of `completion` ask; nobody types it.
 if (asked === "complete") (await import("./complete.ts")).addComplete(program);
 
-const notTheInput = new Set(["internal", "aborted", "storage", "runner-lost"]);
+/** What is no mistake in what was given, or cannot be told from it. */
+const notTheInput = new Set([
+  "internal",
+  "aborted",
+  "storage",
+  "runner-lost",
+  "image-signature",
+  "image-policy",
+  "registry-unavailable",
+  "registry-refused",
+]);
 try {
   await program.parseAsync();
 } catch (thrown) {

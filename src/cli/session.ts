@@ -13,6 +13,7 @@ import { detectRuntime, needsContainers } from "./containers.ts";
 import { openDepot } from "./depot.ts";
 import { homeFolder } from "./home.ts";
 import { openUserImages } from "./images.ts";
+import { checkFiles } from "./policy.ts";
 import { limitsOfHost } from "./limits.ts";
 import type { Operator } from "./operator.ts";
 import { pair } from "./options.ts";
@@ -51,6 +52,8 @@ export async function openSession(options: {
 }): Promise<Session> {
   const { bundle, maxParallel, durability } = options;
   const configuration = await readConfiguration(bundle.folder, options.config);
+  const named = (bundle.workflow.spec.templates ?? []).flatMap(({ wasm }) => wasm?.module ?? []);
+  checkFiles(configuration.operator.policy, [...named, ...configuration.foreignFiles]);
   const { permissions, secrets, authorities } = configuration.operator;
   const gate = createGate({
     permissions: {

@@ -275,6 +275,16 @@ const table: Readonly<Record<Code, Row>> = {
     status: 422,
     summary: "What a registry sent is no image, or not what its digest says",
   },
+  "image-policy": {
+    retryable: false,
+    status: 403,
+    summary: "The operator's policy does not allow the image",
+  },
+  "image-signature": {
+    retryable: false,
+    status: 403,
+    summary: "The image has no signature or attestation by one who is trusted",
+  },
   "registry-refused": {
     retryable: false,
     status: 403,
@@ -380,6 +390,8 @@ export type Code =
   | "network-failed"
   | "image-not-found"
   | "image-invalid"
+  | "image-policy"
+  | "image-signature"
   | "registry-refused"
   | "registry-unavailable"
   | "secret-missing"

@@ -24,3 +24,15 @@ export {
   type PullPolicy,
 } from "./images.ts";
 export type { Progress } from "./pull.ts";
+export { packageModule, type PackageOptions } from "./package.ts";
+export type { Packaging } from "./packaging.ts";
+export {
+  imagePattern,
+  imagePolicy,
+  verifyImage,
+  type Attested,
+  type Policy,
+  type PolicyRule,
+} from "./policy.ts";
+export { voucherOf, type Statement, type Voucher } from "./signatures.ts";
+export { copyImage, pushImage, type Moved } from "./transfer.ts";
