@@ -40,7 +40,7 @@ export async function* readTar(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
     }
     const said = new Map([...shared, ...own]);
     own = new Map();
-    if (type === "S" || [...said.keys()].some((name) => name.startsWith("GNU.sparse"))) {
+    if (type === "S" || said.has(sparse)) {
       throw broken("it has a sparse file, which is not supported");
     }
     const length = said.has("size") ? decimal(said.get("size") ?? "") : size;
@@ -191,7 +191,10 @@ function decimal(text: string): number {
   return value;
 }
 
-/** pax records: `LENGTH NAME=VALUE\n`, the length counting all of it. */
+/** Any record about a sparse file. */
+const sparse = "GNU.sparse";
+
+/** pax records: `LENGTH NAME=VALUE\n`, the length counting all of it. Only those that mean something here are kept: there may be any number. */
 function records(body: Uint8Array): Map<string, string> {
   const found = new Map<string, string>();
   for (let at = 0; at < body.length && body[at] !== 0;) {
@@ -202,7 +205,9 @@ function records(body: Uint8Array): Map<string, string> {
     if (length <= space - at + 1 || at + length > body.length || equals < 1) {
       throw broken("a pax record is damaged");
     }
-    found.set(line.slice(0, equals), line.slice(equals + 1));
+    const name = line.slice(0, equals);
+    if (name.startsWith(sparse)) found.set(sparse, "");
+    else if (["path", "linkpath", "size"].includes(name)) found.set(name, line.slice(equals + 1));
     at += length;
   }
   return found;

@@ -10,6 +10,8 @@ import { ArchiveTree, type ArchiveLimits } from "./tree.ts";
 import { readZip } from "./zip.ts";
 
 const pieceBytes = 256 * 1024;
+/** Headers, long names and padding come beside what the files have. */
+const overheadBytes = 4096;
 
 export interface UnpackOptions {
   readonly path: string;
@@ -31,14 +33,35 @@ export async function unpack(
   const { size } = await source.stat();
   await source.close();
   await using out = new ArchiveTree({ ...options, packedBytes: size });
+  const most = out.allowedBytes + (options.limits.entries + 256) * overheadBytes;
   const entries =
-    options.kind === "zip" ? readZip(options.path) : readTar(gunzipped(options.path, true));
+    options.kind === "zip"
+      ? readZip(options.path)
+      : readTar(upTo(most, gunzipped(options.path, true), options.signal));
   for await (const entry of entries) {
-    if (options.signal?.aborted)
-      throw new Failure("aborted", "Stopped while an archive was unpacked");
+    stopIf(options.signal);
     await out.add(entry);
   }
   return alone(out.entries());
+}
+
+/** Ends also what becomes no file: a device may have a body, and records may come without an entry behind them. */
+async function* upTo(
+  most: number,
+  pieces: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  let size = 0;
+  for await (const piece of pieces) {
+    stopIf(signal);
+    size += piece.length;
+    if (size > most) throw broken(`more than ${most} bytes come out of it`);
+    yield piece;
+  }
+}
+
+function stopIf(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new Failure("aborted", "Stopped while an archive was unpacked");
 }
 
 /** Whether the file is a gzip'd tarball: what Argo asks of an artifact that says nothing about itself. */

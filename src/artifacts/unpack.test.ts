@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
+  createWriteStream,
   existsSync,
   globSync,
   mkdirSync,
@@ -15,9 +16,10 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { after, describe, test } from "node:test";
-import { crc32, deflateRawSync, gzipSync } from "node:zlib";
-import { member, type Member } from "../../test/archives/tar.ts";
+import { crc32, createGzip, deflateRawSync, gzipSync } from "node:zlib";
+import { member, tar, type Member } from "../../test/archives/tar.ts";
 import { openArtifactStore, type StoredArtifact } from "./mod.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atalanta-test-"));
@@ -347,6 +349,46 @@ describe("hostile archives are refused, and leave nothing behind", () => {
       code: "archive-invalid",
       message: /names have more than 67108864 bytes/,
     });
+  });
+
+  for (const [type, what] of [
+    ["x", "records before an entry"],
+    ["g", "records for all entries"],
+  ] as const) {
+    test(`${what} do not fill the memory`, async () => {
+      const value = "v".repeat(1_000_000);
+      const packed = createGzip({ level: 1 });
+      const path = join(folder, `records-${type}`);
+      const members = function* (): Generator<Uint8Array> {
+        for (let count = 0; count < 220; count++) {
+          yield member({ name: "p", type, body: pax(`key${count}`, value) });
+        }
+        yield tar({ name: "a", body: "1" });
+      };
+      await pipeline(members(), packed, createWriteStream(path));
+      const artifact = await store.putPath(path);
+      const before = process.memoryUsage().rss;
+      let most = 0;
+      const watch = setInterval(() => (most = Math.max(most, process.memoryUsage().rss)), 5);
+      const file = await store.unpack(artifact, "tar");
+      clearInterval(watch);
+      assert.deepEqual(await files(file), { "": "1" });
+      assert(most - before < 100 * 2 ** 20, `${(most - before) / 2 ** 20} MiB more`);
+    });
+  }
+
+  test("bytes that become no file have the same ceiling", async () => {
+    const limited = await openArtifactStore({
+      folder: join(folder, "devices"),
+      archives: { entries: 3, totalBytes: 100_000 },
+    });
+    const of = async (bytes: number): Promise<StoredArtifact> => {
+      const device = { name: "disk", type: "4", body: Buffer.alloc(bytes) };
+      const packed = tarball(device, { name: "a", body: "1" });
+      return limited.unpack(await limited.putBytes(packed), "tar");
+    };
+    assert.equal((await of(1_000_000)).size, 1);
+    await assert.rejects(of(1_200_000), { code: "archive-invalid", message: /1160864 bytes/ });
   });
 
   test("a bomb stops at its ceiling and not at the end of the disk", async () => {
