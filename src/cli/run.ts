@@ -78,6 +78,7 @@ Exit codes: 0 succeeded, 1 failed, 2 wrong input, 130 interrupted.`,
       await carryOut({ bundle, options }, async (session, how) => {
         const { repositories } = session.operator;
         const repository = repositoryFor(bundle, repositories, (text) => how.onNotice?.(text));
+        if (repository) session.depot.check(repository.place);
         await secrets.read(repository && secretsOf(repository.place));
         const artifacts: Record<string, StoredArtifact> = {};
         for (const [name, path] of options.artifact.map((text) => pair("-a", text))) {
