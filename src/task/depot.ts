@@ -91,19 +91,20 @@ class PlacesDepot implements Depot {
   }
 
   async remove(
-    { place, packed }: Copy,
+    copy: Copy,
     artifact: StoredArtifact,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<void> {
+    const { place, packed } = copy;
     const stores = await this.#open();
     const own = this.#options;
     if (packed !== "none" || artifact.kind === "file") {
       return stores.delete(locate(place, own), options);
     }
     // Only what was written: others may have written below the same key.
-    const content = await own.artifacts.content(artifact, "", options);
-    const entries = content.kind === "file" ? [] : content.entries;
-    const files = entries.filter(({ kind }) => kind === "file");
+    const files = (await this.#entriesOf(copy, artifact, options)).filter(
+      ({ kind }) => kind === "file",
+    );
     const key = keyOf(place) ?? "";
     for (let from = 0; from < files.length; from += deletedTogether) {
       const group = files.slice(from, from + deletedTogether);
@@ -113,6 +114,24 @@ class PlacesDepot implements Depot {
         ),
       );
     }
+  }
+
+  /** What a folder had in it is known here, or brought back once more. */
+  async #entriesOf(
+    copy: Copy,
+    artifact: StoredArtifact,
+    options: { readonly signal?: AbortSignal },
+  ): Promise<readonly { readonly kind: string; readonly path: string }[]> {
+    const { artifacts } = this.#options;
+    try {
+      const content = await artifacts.content(artifact, "", options);
+      return content.kind === "file" ? [] : content.entries;
+    } catch (thrown) {
+      if (!(thrown instanceof Failure && thrown.code === "storage")) throw thrown;
+    }
+    const again = await this.restore(copy, artifact, options);
+    const content = await artifacts.content(again, "", options);
+    return content.kind === "file" ? [] : content.entries;
   }
 
   async #packed(

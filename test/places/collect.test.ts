@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { startS3, type S3Server } from "../servers/s3.ts";
 import { bucket, leaf, User, type Shown } from "./setting.ts";
@@ -165,6 +167,30 @@ describe("artifactGC", () => {
     assert.equal(ran.status, 0, ran.stderr);
     assert(s3.operations().includes("PUT"));
     assert.equal(keys("folder"), "out/other");
+  });
+
+  test("brings a folder back whose list of files is not here any more, and then deletes it", async () => {
+    using user = new User();
+    const config = user.config(s3, { artifactRepository: { s3: bucket(s3) } });
+    const file = user.workflow(
+      {
+        entrypoint: "main",
+        artifactGC: { strategy: "OnWorkflowDeletion" },
+        templates: [
+          leaf("main", ["mkdir", "/tmp/out", ";", "write", "/tmp/out/a", "a"], {
+            outputs: {
+              artifacts: [{ name: "out", path: "/tmp/out", ...none, s3: { key: "lost/out" } }],
+            },
+          }),
+        ],
+      },
+      { name: "lost" },
+    );
+    await user.run("run", file, "--config", config);
+    rmSync(join(user.home.folder, ".local/share/atalanta/artifacts"), { recursive: true });
+    const deleted = await user.run("delete", "lost", "--config", config);
+    assert.equal(deleted.status, 0, deleted.stderr);
+    assert.equal(keys("lost"), "");
   });
 
   test("does not delete what another run made and this one only remembers", async () => {
