@@ -55,6 +55,8 @@ class Download {
   #hash: Hash;
   /** Bytes that are in the file and the hash. */
   #size = 0;
+  /** The most bytes that there ever were: what is only fetched again is no progress. */
+  #furthest = 0;
   /** What a server calls the version of which we have a part. */
   #version: string | undefined;
   #resumed = false;
@@ -81,13 +83,15 @@ class Download {
 
   async attempt(retries: Retries): Promise<void> {
     const { size } = this.#blob;
-    const before = this.#size;
-    if (before < size || before === 0) {
+    if (this.#size < size || size === 0) {
       const answer = await this.#request();
       try {
         await this.#read(answer);
       } finally {
-        if (this.#size - before >= progressBytes) retries.progress();
+        if (this.#size - this.#furthest >= progressBytes) {
+          this.#furthest = this.#size;
+          retries.progress();
+        }
       }
     }
     if (this.#size < size) {
@@ -110,17 +114,18 @@ class Download {
 
   async #request(): Promise<Answer> {
     const from = this.#size;
+    const { size } = this.#blob;
     const answer = await this.#exchange.once({
       ...this.#ask,
       headers: {
         ...this.#ask.headers,
-        ...(from === 0 ? {} : { range: `bytes=${from}-` }),
+        // With its end, without which some do not understand it.
+        ...(from === 0 ? {} : { range: `bytes=${from}-${size - 1}` }),
         ...(from > 0 && this.#version !== undefined ? { "if-range": this.#version } : {}),
       },
       expected: from === 0 ? [] : [416],
     });
     const { status, headers } = answer;
-    const { size } = this.#blob;
     const length = headers["content-length"];
     if (from > 0 && status === 206) {
       const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers["content-range"] ?? "");

@@ -168,7 +168,8 @@ export class Transport implements Disposable {
         request.destroy();
         const cut = cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
         if (signal.aborted) reject(asError(signal.reason));
-        else if (cut && request.reusedSocket && body === undefined) resolve(undefined);
+        else if (cut && request.reusedSocket && (method === "GET" || method === "HEAD"))
+          resolve(undefined);
         else reject(toTrouble(cause, url, proxy));
       };
       within(connectMs, "to connect");

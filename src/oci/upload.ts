@@ -69,6 +69,8 @@ class Upload {
   #url: URL | undefined;
   /** Bytes that the registry has. */
   #size = 0;
+  /** The most bytes that it ever had: what is only sent again is no progress. */
+  #furthest = 0;
   #chunk = Number.POSITIVE_INFINITY;
   /** An attempt has failed, so what the registry has is to be asked. */
   #unsure = false;
@@ -88,11 +90,13 @@ class Upload {
 
   async attempt(retries: Retries): Promise<void> {
     const { size } = this.#blob;
-    const before = this.#size;
     this.#again = this.#unsure;
     if (this.#ending && (await this.#there())) return;
     if (this.#unsure) await this.#ask();
-    if (this.#size - before >= progressBytes) retries.progress();
+    if (this.#size - this.#furthest >= progressBytes) {
+      this.#furthest = this.#size;
+      retries.progress();
+    }
     this.#unsure = true;
     this.#url ??= await this.#start();
     if (this.#size === 0 && size <= wholeBytes) return this.#finish(0);
@@ -159,8 +163,9 @@ class Upload {
       },
       body: () => this.#counted(from, to),
       fresh: this.#again,
-      expected: [413, 416],
+      expected: [404, 413, 416],
     });
+    this.#checkKnown(answer);
     if (answer.status === 413 && to - from > chunkBytes) {
       this.#chunk = chunkBytes;
       return this.#ask();
@@ -182,7 +187,7 @@ class Upload {
     const url = new URL(this.#where());
     url.searchParams.set("digest", digest);
     this.#ending = true;
-    await this.#exchange.head({
+    const answer = await this.#exchange.head({
       ...this.#begin,
       method: "PUT",
       url,
@@ -192,9 +197,22 @@ class Upload {
       },
       ...(from < size ? { body: () => this.#counted(from, size) } : {}),
       fresh: this.#again,
+      expected: [404],
     });
+    this.#checkKnown(answer);
     this.#url = undefined;
     this.#onProgress(size);
+  }
+
+  /** An upload that a registry has forgotten, or that has come to its end without our hearing of it, is looked at anew. */
+  #checkKnown({ status }: Answer): void {
+    if (status !== 404) return;
+    this.#url = undefined;
+    throw new Trouble(
+      "registry-unavailable",
+      `${this.#begin.endpoint.name} does not know its own upload any more`,
+      { againMs: 0 },
+    );
   }
 
   async *#counted(from: number, to: number): AsyncGenerator<Uint8Array> {

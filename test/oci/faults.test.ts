@@ -364,6 +364,15 @@ describe("A blob", () => {
     });
   }
 
+  test("of which parts are refused is not fetched from its beginning for ever", async () => {
+    await using it = await bad((count, url) => {
+      if (!url.includes("/blobs/")) return undefined;
+      return count % 2 === 0 ? { kind: "cut", afterBytes: 900_000 } : answer(416);
+    });
+    await assert.rejects(blob(it), failed("registry-unavailable", /cut off|answered 416/));
+    assert(it.seen.length < 10, String(it.seen.length));
+  });
+
   test("put together from damaged pieces is fetched once more from the beginning", async () => {
     let requests = 0;
     await using it = await bad((_, url) => {

@@ -72,7 +72,7 @@ describe("A pull", () => {
     assert(readFileSync(path).equals(bytes));
     const ranges = server.seen.map(({ headers }) => headers.range);
     assert.deepEqual(ranges.length, 3);
-    assert.match(ranges[1] ?? "", /^bytes=\d+-$/);
+    assert.match(ranges[1] ?? "", /^bytes=\d+-\d+$/);
   });
 
   test("leaves nothing of a blob with other bytes than its digest says", async () => {

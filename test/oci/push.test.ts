@@ -87,6 +87,36 @@ describe("A push", () => {
     assert(server.blobs.get("acme/step")?.has(largeFile.digest));
   });
 
+  for (const method of ["PATCH", "PUT"]) {
+    test(`begins anew when the registry has forgotten its upload at a ${method}`, async () => {
+      let times = 0;
+      await using server = await StandInRegistry.start({
+        fault: (request) =>
+          request.method === method && times++ === 0 ? { kind: "answer", status: 404 } : undefined,
+      });
+      await using registry = openRegistry(quick);
+      await registry.pushBlob(parseReference(`${server.host}/acme/step:1`), aFile());
+      assert.equal(server.count("POST", ""), 2);
+      assert(server.blobs.get("acme/step")?.has(largeFile.digest));
+    });
+  }
+
+  test("is given up when the registry loses each upload", async () => {
+    let asked = 0;
+    await using server = await StandInRegistry.start({
+      fault: ({ method }) => {
+        if (method === "PATCH") return { kind: "cut-upload", afterBytes: 2_000_000 };
+        return method === "GET" && asked++ % 2 === 1 ? { kind: "answer", status: 404 } : undefined;
+      },
+    });
+    await using registry = openRegistry(quick);
+    await assert.rejects(
+      registry.pushBlob(parseReference(`${server.host}/acme/step:1`), aFile()),
+      failed("registry-unavailable", /the connection was cut off/),
+    );
+    assert(server.count("PATCH", "") < 10);
+  });
+
   test("sends pieces where a registry takes no more at once", async () => {
     const bytes = someBytes(20 * 1024 * 1024);
     await using server = await StandInRegistry.start({

@@ -239,7 +239,7 @@ export class StandInRegistry implements AsyncDisposable {
     const bytes = this.blobs.get(repository)?.get(digest);
     if (!bytes) return reply.fail(404, "BLOB_UNKNOWN");
     const headers = { "content-type": "application/octet-stream", etag: `"${digest}"` };
-    const range = /^bytes=(\d+)-$/.exec(request.headers.range ?? "");
+    const range = /^bytes=(\d+)-\d+$/.exec(request.headers.range ?? "");
     const version = request.headers["if-range"];
     const current = version === undefined || version === headers.etag;
     if (!range || !current || this.options.ranges === false) return reply.send(200, headers, bytes);
