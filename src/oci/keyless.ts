@@ -5,6 +5,11 @@ import { toSignedEntity, toTrustMaterial, Verifier } from "@sigstore/verify";
 import { asObject, parseObject, shortened } from "./failures.ts";
 import type { Signature, Voucher } from "./signatures.ts";
 
+/** One log and one clock are usual; some sign with two. */
+const mostProofs = 8;
+/** A certificate, an entry of a log and the path to its root have 10 to 20 KiB. */
+const proofBytes = 256 * 1024;
+
 /**
  * Checks a signature that has a certificate instead of a key, without asking anybody: the certificate is one of the root's and named in its log of
  * certificates, and the log of signatures has the signature from when the certificate was good. Throws an error that says what is wrong.
@@ -16,7 +21,11 @@ export function byIdentity(
   const payload = signature.kind === "payload" ? signature.payload : undefined;
   const given = signature.kind === "envelope" ? signature.bundle : undefined;
   const serialized = given === undefined ? bundleOf(signature) : parseObject(given);
+  checkProofs(signature, asObject(serialized)?.["verificationMaterial"]);
   const bundle = bundleFromJSON(serialized);
+  // Where a bundle has a signature of something else beside the envelope, that one would be looked at.
+  const kind = signature.kind === "payload" ? "messageSignature" : "dsseEnvelope";
+  if (bundle.content.$case !== kind) throw new Error("its bundle has more than one content");
   const trusted = toTrustMaterial(TrustedRoot.fromJSON(parseObject(root)));
   const { identity } = new Verifier(trusted).verify(toSignedEntity(bundle, payload));
   const who = identity?.subjectAlternativeName ?? "";
@@ -24,6 +33,33 @@ export function byIdentity(
   if (from !== issuer) throw new Error(`it was signed by one of "${shortened(from)}"`);
   const fits = typeof subject === "string" ? who === subject : subject.test(who);
   if (!fits) throw new Error(`it was signed by "${shortened(who)}"`);
+}
+
+/**
+ * Refuses more proofs than anybody makes. The verifier compares entries and times in pairs before it looks at any signature: 100,000 of them, in 16 MiB, would
+ * keep this thread for an hour.
+ */
+function checkProofs(signature: Signature, material: unknown): void {
+  const { certificate = "", log = "" } = signature;
+  const content =
+    signature.kind === "envelope" && signature.bundle !== undefined
+      ? signature.bundle.length - Math.ceil(signature.envelope.payload.length / 3) * 4
+      : 0;
+  const length = certificate.length + log.length + content;
+  if (length > proofBytes) {
+    throw new Error(`it has ${length} bytes of proofs; ${proofBytes} may be`);
+  }
+  const { tlogEntries, timestampVerificationData, x509CertificateChain } = asObject(material) ?? {};
+  const lists = [
+    tlogEntries,
+    asObject(timestampVerificationData)?.["rfc3161Timestamps"],
+    asObject(x509CertificateChain)?.["certificates"],
+  ];
+  for (const list of lists) {
+    if (Array.isArray(list) && list.length > mostProofs) {
+      throw new Error(`its bundle has ${list.length} proofs of a kind; ${mostProofs} may be`);
+    }
+  }
 }
 
 /** cosign 2 keeps the parts of a bundle as annotations (SIGNATURE_SPEC.md, "Properties"). */

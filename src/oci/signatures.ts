@@ -94,6 +94,8 @@ const mostSignatures = 50;
 /** A payload is a few lines; an attestation may hold the list of an image's parts. */
 const payloadBytes = 64 * 1024;
 const envelopeBytes = 16 * 1024 * 1024;
+/** They lie in memory until all are looked at. */
+const allBytes = 64 * 1024 * 1024;
 
 const simpleSigning = "application/vnd.dev.cosign.simplesigning.v1+json";
 const dsse = "application/vnd.dsse.envelope.v1+json";
@@ -140,9 +142,9 @@ export async function checkSigned(
   },
 ): Promise<readonly Statement[]> {
   const { vouchers, kind } = options;
-  const found = await findSignatures(reference, options);
+  const { found, problems: damages } = await findSignatures(reference, options);
   const good: Statement[] = [];
-  const problems = new Set<string>();
+  const problems = new Set<string>(damages.map(shortened));
   for (const signature of found) {
     try {
       const statement = await check(signature, reference.digest, vouchers);
@@ -249,47 +251,78 @@ function ofStatement({ payloadType, payload }: Envelope, digest: string): Omit<S
   };
 }
 
+interface Found {
+  readonly found: readonly Signature[];
+  readonly problems: readonly string[];
+}
+
 interface Finding {
   readonly registry: Registry;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** By cosign's tags and by what refers to the image. What cannot be understood is left out. */
+/** By cosign's tags and by what refers to the image. What is damaged or cannot be understood is left out, and told. */
 async function findSignatures(
   { registry: host, repository, digest }: Reference & { readonly digest: string },
   { registry, signal }: Finding,
-): Promise<readonly Signature[]> {
+): Promise<Found> {
   const place = { registry: host, repository };
-  const manifests: Manifest[] = [];
+  const found: Signature[] = [];
+  const problems: string[] = [];
+  let bytesLeft = allBytes;
+  const manifest = async (
+    name: { tag: string } | { digest: string },
+  ): Promise<readonly Layer[]> => {
+    const got = await unlessDamaged(problems, () =>
+      registry.manifest({ ...place, ...name }, { signal }),
+    );
+    return got ? layersOf(got) : [];
+  };
+  const layers: Layer[] = [];
   for (const suffix of ["sig", "att"]) {
-    try {
-      const tag = `${digest.replace(":", "-")}.${suffix}`;
-      manifests.push(await registry.manifest({ ...place, tag }, { signal }));
-    } catch (thrown) {
-      if (!(thrown instanceof Failure && thrown.code === "image-not-found")) throw thrown;
-    }
+    layers.push(...(await manifest({ tag: `${digest.replace(":", "-")}.${suffix}` })));
   }
   const referrers = await registry.referrers(place, digest, { signal });
-  for (const referrer of referrers.slice(0, mostSignatures)) {
-    manifests.push(await registry.manifest({ ...place, digest: referrer.digest }, { signal }));
+  for (const referrer of referrers.filter((one) => isDigest(one.digest)).slice(0, mostSignatures)) {
+    layers.push(...(await manifest({ digest: referrer.digest })));
   }
   const folder = await mkdtemp(join(tmpdir(), "atalanta-signatures-"));
   try {
-    const found: Signature[] = [];
-    for (const layer of manifests.flatMap(layersOf).slice(0, mostSignatures)) {
-      const { mediaType } = layer;
+    for (const layer of layers.slice(0, mostSignatures)) {
+      const { mediaType, size } = layer;
       const most = mediaType === simpleSigning ? payloadBytes : envelopeBytes;
-      const known = mediaType === simpleSigning || mediaType === dsse || bundleType.test(mediaType);
-      if (!known || layer.size > most) continue;
+      if (size > Math.min(most, bytesLeft)) {
+        problems.push(`one of ${size} bytes is too large`);
+        continue;
+      }
+      bytesLeft -= size;
       const path = join(folder, "payload");
-      await registry.blob(place, layer, { path }, { signal });
-      const signature = understood(layer, await readFile(path));
-      await rm(path);
+      const signature = await unlessDamaged(problems, async () => {
+        await registry.blob(place, layer, { path }, { signal });
+        return understood(layer, await readFile(path));
+      });
+      await rm(path, { force: true });
       if (signature) found.push(signature);
     }
-    return found;
+    return { found, problems };
   } finally {
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Anybody who may push can put a broken one beside the good ones. */
+async function unlessDamaged<Value>(
+  problems: string[],
+  work: () => Promise<Value>,
+): Promise<Value | undefined> {
+  try {
+    return await work();
+  } catch (thrown) {
+    if (!(thrown instanceof Failure)) throw thrown;
+    if (thrown.code === "image-not-found") return undefined;
+    if (thrown.code !== "image-invalid") throw thrown;
+    problems.push(thrown.message);
+    return undefined;
   }
 }
 
@@ -300,6 +333,10 @@ interface Layer {
   readonly annotations: Readonly<Record<string, unknown>>;
 }
 
+function isSignature(mediaType: string): boolean {
+  return mediaType === simpleSigning || mediaType === dsse || bundleType.test(mediaType);
+}
+
 function layersOf({ bytes }: Manifest): readonly Layer[] {
   const layers = parseObject(Buffer.from(bytes).toString())?.["layers"];
   if (!Array.isArray(layers)) return [];
@@ -307,6 +344,7 @@ function layersOf({ bytes }: Manifest): readonly Layer[] {
     const { mediaType, digest, size, annotations } = asObject(given) ?? {};
     const whole =
       typeof mediaType === "string" &&
+      isSignature(mediaType) &&
       typeof digest === "string" &&
       isDigest(digest) &&
       typeof size === "number" &&

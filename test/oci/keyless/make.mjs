@@ -1,9 +1,9 @@
 // Makes signed.json anew: signatures without a key, by a sigstore that lives for this one run. Nothing of it is needed to run the tests.
-//   npm install --no-save @sigstore/mock@0.12.1 && node test/oci/keyless/make.mjs
+//   npm install --no-save @sigstore/mock@0.13.0 && node test/oci/keyless/make.mjs
 import { createHash, generateKeyPairSync, sign, X509Certificate } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { packageModule } from "../../../src/oci/mod.ts";
-import { initializeCA, initializeCTLog, initializeTLog } from "@sigstore/mock";
+import { initializeCA, initializeCTLog, initializeTLog, initializeTSA } from "@sigstore/mock";
 
 const issuer = "https://issuer.example";
 const subject = "https://builds.example/acme/step/.build.yaml@refs/heads/main";
@@ -18,6 +18,13 @@ const digest = `sha256:${sha256(manifest.bytes).toString("hex")}`;
 const logs = pair();
 const ctlog = await initializeCTLog(pair());
 const tlog = await initializeTLog("https://rekor.example", logs);
+// The same log an hour later, when a certificate of ten minutes is past.
+const lateLog = await initializeTLog(
+  "https://rekor.example",
+  logs,
+  new Date(Date.now() + 3_600_000),
+);
+const tsa = await initializeTSA(generateKeyPairSync("ec", { namedCurve: "P-384" }));
 const ca = await initializeCA(pair(), ctlog);
 
 async function signer(san) {
@@ -31,9 +38,55 @@ async function signer(san) {
   return { certificate, sign: (bytes) => sign("sha256", bytes, own.privateKey) };
 }
 
-async function logged(entry) {
-  const [found] = Object.values(await tlog.log(entry));
+async function logged(entry, log = tlog) {
+  const [found] = Object.values(await log.log(entry));
   return found;
+}
+
+/** What cosign 2 keeps of an entry of a log. */
+function told(entry) {
+  const { body, integratedTime, logIndex, logID, verification } = entry;
+  return JSON.stringify({
+    SignedEntryTimestamp: verification.signedEntryTimestamp,
+    Payload: { body, integratedTime, logIndex, logID },
+  });
+}
+
+const payloadType = "application/vnd.in-toto+json";
+
+/** An in-toto statement on the image in an envelope (DSSE). */
+function attest(predicateType, predicate) {
+  const statement = Buffer.from(
+    JSON.stringify({
+      _type: "https://in-toto.io/Statement/v1",
+      subject: [{ digest: { sha256: digest.slice(7) } }],
+      predicateType,
+      predicate,
+    }),
+  );
+  const signed = Buffer.concat([
+    Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${statement.length} `),
+    statement,
+  ]);
+  const signature = who.sign(signed);
+  const envelope = {
+    payload: base64(statement),
+    payloadType,
+    signatures: [{ sig: base64(signature), keyid: "" }],
+  };
+  const entry = {
+    apiVersion: "0.0.1",
+    kind: "dsse",
+    spec: {
+      envelopeHash: {
+        algorithm: "sha256",
+        value: sha256(JSON.stringify(envelope)).toString("hex"),
+      },
+      payloadHash: { algorithm: "sha256", value: sha256(statement).toString("hex") },
+      signatures: [{ signature: base64(signature), verifier: base64(who.certificate) }],
+    },
+  };
+  return { statement, signature, envelope, entry };
 }
 
 const who = await signer(subject);
@@ -48,45 +101,18 @@ const payload = Buffer.from(
   }),
 );
 const signature = who.sign(payload);
-const entry = await logged({
+const hashed = {
   apiVersion: "0.0.1",
   kind: "hashedrekord",
   spec: {
     data: { hash: { algorithm: "sha256", value: sha256(payload).toString("hex") } },
     signature: { content: base64(signature), publicKey: { content: base64(who.certificate) } },
   },
-});
+};
 
 // The newer form: a statement in an envelope, all of it in one bundle.
-const statement = Buffer.from(
-  JSON.stringify({
-    _type: "https://in-toto.io/Statement/v1",
-    subject: [{ digest: { sha256: digest.slice(7) } }],
-    predicateType: "https://sigstore.dev/cosign/sign/v1",
-    predicate: {},
-  }),
-);
-const payloadType = "application/vnd.in-toto+json";
-const enveloped = who.sign(
-  Buffer.concat([
-    Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${statement.length} `),
-    statement,
-  ]),
-);
-const envelope = {
-  payload: base64(statement),
-  payloadType,
-  signatures: [{ sig: base64(enveloped), keyid: "" }],
-};
-const other = await logged({
-  apiVersion: "0.0.1",
-  kind: "dsse",
-  spec: {
-    envelopeHash: { algorithm: "sha256", value: sha256(JSON.stringify(envelope)).toString("hex") },
-    payloadHash: { algorithm: "sha256", value: sha256(statement).toString("hex") },
-    signatures: [{ signature: base64(enveloped), verifier: base64(who.certificate) }],
-  },
-});
+const { envelope, entry: enveloped, ...made } = attest("https://sigstore.dev/cosign/sign/v1", {});
+const other = await logged(enveloped);
 const proof = other.verification.inclusionProof;
 const bundle = {
   mediaType: "application/vnd.dev.sigstore.bundle.v0.3+json",
@@ -113,6 +139,54 @@ const bundle = {
   dsseEnvelope: envelope,
 };
 
+// The newest: a log that tells no time, and a clock beside it.
+const certificate = { rawBytes: base64(new X509Certificate(who.certificate).raw) };
+const verifier = { x509Certificate: certificate, keyDetails: "PKIX_ECDSA_P256_SHA_256" };
+const entryV2 = await tlog.logV2({
+  apiVersion: "0.0.2",
+  kind: "dsse",
+  spec: {
+    dsseV002: {
+      payloadHash: { algorithm: "SHA2_256", digest: base64(sha256(made.statement)) },
+      signatures: [{ content: base64(made.signature), verifier }],
+    },
+  },
+});
+const stamp = await tsa.timestamp({
+  artifactHash: sha256(made.signature),
+  hashAlgorithmOID: "2.16.840.1.101.3.4.2.1",
+  nonce: 1,
+  policyOID: "1.2.3.4.5.6.7.8.9",
+  certReq: true,
+});
+const { inclusionProof: proofV2 } = entryV2;
+const bundleV2 = {
+  mediaType: bundle.mediaType,
+  verificationMaterial: {
+    certificate,
+    tlogEntries: [
+      {
+        logIndex: entryV2.logIndex,
+        logId: { keyId: base64(entryV2.logId.keyId) },
+        kindVersion: entryV2.kindVersion,
+        integratedTime: "0",
+        inclusionProof: {
+          logIndex: "0",
+          rootHash: base64(sha256(Buffer.concat([Buffer.from([0]), entryV2.canonicalizedBody]))),
+          treeSize: proofV2.treeSize,
+          hashes: [],
+          checkpoint: proofV2.checkpoint,
+        },
+        canonicalizedBody: base64(entryV2.canonicalizedBody),
+      },
+    ],
+    timestampVerificationData: { rfc3161Timestamps: [{ signedTimestamp: base64(stamp) }] },
+  },
+  dsseEnvelope: envelope,
+};
+
+const provenance = attest("https://slsa.dev/provenance/v1", { builder: { id: "ours" } });
+
 const start = new Date(Date.now() - 86_400_000).toISOString();
 const log = (publicKey, logId) => ({
   baseUrl: "https://rekor.example",
@@ -137,7 +211,18 @@ const root = {
     },
   ],
   ctlogs: [log(ctlog.publicKey, bytesOf(ctlog.logID))],
-  timestampAuthorities: [],
+  timestampAuthorities: [
+    {
+      subject: { organization: "example", commonName: "example" },
+      uri: "https://clock.example",
+      certChain: {
+        certificates: [tsa.intCertificate, tsa.rootCertificate].map((raw) => ({
+          rawBytes: base64(raw),
+        })),
+      },
+      validFor: { start },
+    },
+  ],
 };
 
 writeFileSync(
@@ -152,17 +237,18 @@ writeFileSync(
       annotations: {
         "dev.cosignproject.cosign/signature": base64(signature),
         "dev.sigstore.cosign/certificate": who.certificate,
-        "dev.sigstore.cosign/bundle": JSON.stringify({
-          SignedEntryTimestamp: entry.verification.signedEntryTimestamp,
-          Payload: {
-            body: entry.body,
-            integratedTime: entry.integratedTime,
-            logIndex: entry.logIndex,
-            logID: entry.logID,
-          },
-        }),
+        "dev.sigstore.cosign/bundle": told(await logged(hashed)),
       },
+      late: told(await logged(hashed, lateLog)),
       bundle,
+      bundleV2,
+      attestation: {
+        envelope: JSON.stringify(provenance.envelope),
+        annotations: {
+          "dev.sigstore.cosign/certificate": who.certificate,
+          "dev.sigstore.cosign/bundle": told(await logged(provenance.entry)),
+        },
+      },
     },
     undefined,
     1,
