@@ -9,9 +9,9 @@ import { asReferrer, referrersTag, taggedReferrers } from "./referrers.ts";
 import type { Answer } from "./transport.ts";
 import { fileSource, upload, uploadUrl, type BlobSource } from "./upload.ts";
 
-/** A file with its digest and size, or bytes. */
+/** A file with its digest and size, or bytes. A file that is yet to come is asked for only when it must be sent. */
 export type BlobToPush =
-  | (BlobDescriptor & { readonly path: string })
+  | (BlobDescriptor & { readonly path: string | (() => Promise<string>) })
   | { readonly bytes: Uint8Array };
 
 export interface PushedBlob extends BlobDescriptor {
@@ -106,7 +106,11 @@ export async function pushManifest(
 export function sourceOf(blob: BlobToPush): BlobSource {
   if (!("bytes" in blob)) {
     const { digest, size, path } = blob;
-    return { digest, size, read: fileSource(path) };
+    if (typeof path === "string") return { digest, size, read: fileSource(path) };
+    const read: BlobSource["read"] = async function* (from, to) {
+      yield* fileSource(await path())(from, to);
+    };
+    return { digest, size, read };
   }
   const { bytes } = blob;
   return {

@@ -94,6 +94,7 @@ const mostSignatures = 50;
 /** A payload is a few lines; an attestation may hold the list of an image's parts. */
 const payloadBytes = 64 * 1024;
 const envelopeBytes = 16 * 1024 * 1024;
+const mostBrackets = 5000;
 /** They lie in memory until all are looked at. */
 const allBytes = 64 * 1024 * 1024;
 
@@ -367,10 +368,19 @@ function understood({ mediaType, annotations }: Layer, bytes: Buffer): Signature
       ? undefined
       : { kind: "payload", payload: bytes, signature, ...proof };
   }
+  checkNesting(bytes);
   const parsed = parseObject(bytes.toString());
   const bundle = mediaType === dsse ? undefined : bytes.toString();
   const envelope = envelopeOf(bundle === undefined ? parsed : asObject(parsed?.["dsseEnvelope"]));
   return envelope && { kind: "envelope", envelope, ...proof, ...(bundle ? { bundle } : {}) };
+}
+
+/** An envelope is flat, and what it holds is base64. JSON that only nests takes a second for 16 MiB, and a walk over it minutes. */
+function checkNesting(bytes: Buffer): void {
+  let brackets = 0;
+  for (const byte of bytes) if (byte === 0x5b || byte === 0x7b) brackets++;
+  if (brackets <= mostBrackets) return;
+  throw new Failure("image-invalid", `one with ${brackets} brackets is no envelope`);
 }
 
 function envelopeOf(given: Readonly<Record<string, unknown>> | undefined): Envelope | undefined {

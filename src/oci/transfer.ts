@@ -83,7 +83,10 @@ class Copy {
     this.#options = of.options;
   }
 
-  /** A manifest with all that it names and all that speaks of it; under its own name last, so that nobody sees a part of it. */
+  /**
+   * A manifest with all that it names and all that speaks of it; under its own name last, so that nobody sees a part of it, or
+   * sees it unsigned.
+   */
   async whole(manifest: Manifest, name: Reference, depth: number): Promise<void> {
     if (this.#done.has(manifest.digest)) return;
     this.#done.add(manifest.digest);
@@ -104,8 +107,9 @@ class Copy {
     } else {
       for (const entry of [parsed["config"], ...listOf(parsed["layers"])]) await this.#blob(entry);
     }
-    await this.#registry.pushManifest(name, manifest, { signal });
+    await this.#registry.pushManifest(at(this.#to, manifest.digest), manifest, { signal });
     await this.#spokenOf(manifest.digest, depth);
+    if (name.tag !== undefined) await this.#registry.pushManifest(name, manifest, { signal });
   }
 
   /** Signatures and attestations: by cosign's tags, and by the referrers API. */
@@ -140,11 +144,17 @@ class Copy {
     if (typeof size !== "number") throw new Failure("image-invalid", `${digest} has no size`);
     const { signal, onPart } = this.#options;
     const path = join(this.#folder, String(this.#files++));
-    // Within one registry nothing needs to come here.
-    const sameRegistry = this.#from.registry === this.#to.registry;
-    await this.#registry.blob(this.#from, { digest, size }, { path }, { signal });
-    const from = sameRegistry ? this.#from.repository : undefined;
-    onPart?.(await this.#registry.pushBlob(this.#to, { digest, size, path }, { signal, from }));
+    // It comes here only when it is neither there nor in the same registry.
+    let here: Promise<string> | undefined;
+    const bring = (): Promise<string> => {
+      here ??= this.#registry
+        .blob(this.#from, { digest, size }, { path }, { signal })
+        .then(() => path);
+      return here;
+    };
+    const from = this.#from.registry === this.#to.registry ? this.#from.repository : undefined;
+    const blob = { digest, size, path: bring };
+    onPart?.(await this.#registry.pushBlob(this.#to, blob, { signal, from }));
     await rm(path, { force: true });
   }
 }

@@ -152,7 +152,7 @@ describe("Signatures without a key", () => {
       },
     });
     const startMs = performance.now();
-    await assert.rejects(verify(asBundle(many(30_000))), refused("bytes of proofs"));
+    await assert.rejects(verify(asBundle(many(30_000))), refused("no signature"));
     assert.ok(performance.now() - startMs < 5000, "comparing them in pairs takes minutes");
     await assert.rejects(verify(asBundle(many(9))), refused("9 proofs of a kind"));
     await assert.rejects(verify(asBundle(many(8))), refused("no signature"));
@@ -175,7 +175,7 @@ describe("Signatures without a key", () => {
       const layers = [{ mediaType: bundleType, bytes: Buffer.from(text) }];
       putSigned(server, { repository: "a", layers, subject: { digest, size: 1 } });
     };
-    await assert.rejects(verify(put), refused("bytes of proofs"));
+    await assert.rejects(verify(put), refused("brackets is no envelope"));
   });
 });
 

@@ -251,6 +251,6 @@ writeFileSync(
       },
     },
     undefined,
-    1,
+    2,
   )}\n`,
 );
