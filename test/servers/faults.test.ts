@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,8 +7,9 @@ import { buffer } from "node:stream/consumers";
 import { after, describe, test, type TestContext } from "node:test";
 import { defaultLimits } from "../../src/limits/mod.ts";
 import { addressRules, loopbackAddresses } from "../../src/network/mod.ts";
-import { openImages, openRegistry, parseReference, type Registry } from "../../src/oci/mod.ts";
+import { openImages, openRegistry, type Registry } from "../../src/oci/mod.ts";
 import { openStores, type S3Location, type Secret, type Stores } from "../../src/stores/mod.ts";
+import { pushModule } from "./artifact.ts";
 import type { FaultyFront } from "./faulty.ts";
 import { givenServers, needs, type GivenS3 } from "./given.ts";
 import { faultMatrix, randomOf, type MatrixOptions, type Operation } from "./matrix.ts";
@@ -44,33 +44,6 @@ function module(): Buffer {
   ]);
 }
 
-/** An artifact as the CNCF's working group describes it: its parts, and the manifest. */
-function artifact(bytes: Buffer) {
-  const described = (mediaType: string, bytes: Buffer) => ({
-    mediaType,
-    digest: `sha256:${createHash("sha256").update(bytes).digest("hex")}`,
-    size: bytes.length,
-  });
-  const layer = described("application/wasm", bytes);
-  const configuration = Buffer.from(
-    JSON.stringify({ architecture: "wasm", os: "wasip1", layerDigests: [layer.digest] }),
-  );
-  const mediaType = "application/vnd.oci.image.manifest.v1+json";
-  const config = described("application/vnd.wasm.config.v0+json", configuration);
-  const manifest = { schemaVersion: 2, mediaType, config, layers: [layer] };
-  return {
-    blobs: [bytes, configuration],
-    manifest: { mediaType, bytes: Buffer.from(JSON.stringify(manifest)) },
-  };
-}
-
-async function push(registry: Registry, name: string, bytes: Buffer): Promise<void> {
-  const { blobs, manifest } = artifact(bytes);
-  const reference = parseReference(name);
-  for (const blob of blobs) await registry.pushBlob(reference, { bytes: blob });
-  await registry.pushManifest(reference, manifest);
-}
-
 const registryCodes = [
   "registry-unavailable",
   "registry-refused",
@@ -82,7 +55,7 @@ let places = 0;
 async function pulls(host: string): Promise<Operation> {
   const bytes = module();
   await using registry = registryClient();
-  await push(registry, `${host}/faults/pull:1`, bytes);
+  await pushModule(registry, `${host}/faults/pull:1`, bytes);
   let folder = "";
   return {
     target: `http://${host}`,
@@ -112,7 +85,7 @@ function pushes(host: string): Operation {
       const bytes = module();
       const name = `faults/push${places++}`;
       await using registry = registryClient();
-      await push(registry, `${front.host}/${name}:1`, bytes);
+      await pushModule(registry, `${front.host}/${name}:1`, bytes);
       const accept = "application/vnd.oci.image.manifest.v1+json";
       const put = await fetch(`${target}/v2/${name}/manifests/1`, { headers: { accept } });
       const { layers } = (await put.json()) as {

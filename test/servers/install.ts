@@ -103,18 +103,21 @@ async function installAzurite(): Promise<Installed> {
   return { program: join(folder, "node_modules/azurite/dist/src/blob/main.js") };
 }
 
-/** All of them, one after the other; the first time takes some minutes. */
+const all: readonly ServerName[] = ["registry", "referrers", "s3", "gcs", "azure"];
+
+/** All of them, or those that are named, one after the other; the first time takes some minutes. */
 export async function install(
   say: (line: string) => void,
+  names: readonly ServerName[] = all,
 ): Promise<ReadonlyMap<ServerName, Installed>> {
   const installed = new Map<ServerName, Installed>();
   const add = (name: ServerName, one: Installed): void => {
     installed.set(name, one);
     say("program" in one ? `${name}: ${one.program}` : `!!! NO ${name}: ${one.missing}`);
   };
-  for (const name of ["registry", "referrers", "s3", "gcs"] as const)
-    add(name, await buildGo(name));
-  add("azure", await installAzurite());
+  for (const name of names) {
+    add(name, name === "azure" ? await installAzurite() : await buildGo(name));
+  }
   return installed;
 }
 
