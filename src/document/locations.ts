@@ -90,6 +90,14 @@ function checkPlace(
   }
   const half = halfSaid(artifact);
   if (half) report.problem(spot(half.said), `${named}: ${half.message}`, half.hint);
+  if (emptyKey(artifact)) {
+    const key = kind === "azure" ? "blob" : "key";
+    report.problem(
+      spot(key),
+      `${named} has an empty ${key}`,
+      "Name an object, or a folder of them.",
+    );
+  }
   for (const [one, other] of pairs) {
     const has = (key: string): boolean => location !== undefined && Object.hasOwn(location, key);
     if (has(one) !== has(other) && kind !== "artifactory" && kind !== "git") {
@@ -111,6 +119,11 @@ function checkPlace(
     const wrong = secrets(selector, endpoint);
     if (wrong) report.problem(where, `${named}: ${wrong.message}`, wrong.hint, wrong.code);
   }
+}
+
+/** One that is missing is told with the shape. */
+function emptyKey({ s3, gcs, oss, azure }: ArtifactLocation): boolean {
+  return (s3 ?? gcs ?? oss)?.key === "" || azure?.blob === "";
 }
 
 const pairs = [["accessKeySecret", "secretKeySecret"]] as const;

@@ -14,14 +14,15 @@ export interface Endpoint {
  * https, of its own port when none is said.
  */
 export function parseEndpoint(text: string, insecure: boolean = false): Endpoint | undefined {
-  const scp = /^[^/@]+@([^/:]+):/.exec(text)?.[1];
+  // Whatever begins with a dash is an option for the programs that it is handed to.
+  const scp = /^\w[\w.~-]*@(\w[^/:@]*):/.exec(text)?.[1];
   const bare = insecure ? "http" : "https";
   const url = URL.parse(
     scp === undefined ? (text.includes("://") ? text : `${bare}://${text}`) : `https://${scp}`,
   );
   // Of schemes that it does not know, the standard leaves the host as it was written.
   const host = url ? canonicalHost(url.hostname) : undefined;
-  if (!url || host === undefined) return undefined;
+  if (!url || host === undefined || host.name.startsWith("-")) return undefined;
   const plain = url.protocol === "http:";
   const scheme = plain ? "http" : "https";
   const web = url.protocol === "http:" || url.protocol === "https:";

@@ -193,4 +193,66 @@ describe("the operator's artifact repository", () => {
     assert.equal(without.status, 2, "its secrets are the operator's");
     assert.match(without.stderr, /error\[secret-missing\]: The secret "store\/access"/);
   });
+
+  test("has what another process needs to go on with a run whose own one died", async () => {
+    using user = new User();
+    const config = user.config(s3, { artifactRepository: { s3: bucket(s3) } });
+    const file = user.workflow({
+      entrypoint: "main",
+      templates: [
+        {
+          name: "main",
+          steps: [
+            [{ name: "make", template: "make" }],
+            [{ name: "wait", template: "wait" }],
+            [
+              {
+                name: "use",
+                template: "use",
+                arguments: {
+                  artifacts: [{ name: "doc", from: "{{steps.make.outputs.artifacts.doc}}" }],
+                },
+              },
+            ],
+          ],
+        },
+        { name: "wait", suspend: {} },
+        leaf("make", ["write", "/tmp/doc", "made"], {
+          outputs: { artifacts: [{ name: "doc", path: "/tmp/doc" }] },
+        }),
+        leaf("use", ["cat", "/in"], { inputs: { artifacts: [{ name: "doc", path: "/in" }] } }),
+      ],
+    });
+    const started = user.home.start(["run", file, "--config", config]);
+    await started.prints(/waits for resume/);
+    started.process.kill("SIGKILL");
+    await started.ended;
+    rmSync(join(user.home.folder, ".local/share/atalanta/artifacts"), { recursive: true });
+    const resumed = await user.run("resume", "flow", "--config", config);
+    assert.equal(resumed.status, 0, resumed.stdout + resumed.stderr);
+    assert.match((await user.run("logs", "flow")).stdout, /use: made/);
+  });
+
+  test("does not pass off as a step's output what somebody else wrote to its key", async () => {
+    using user = new User();
+    const config = user.config(s3, { artifactRepository: { s3: bucket(s3) } });
+    const file = user.workflow({
+      entrypoint: "main",
+      templates: [
+        leaf("main", ["write", "/tmp/doc", "made"], {
+          outputs: {
+            artifacts: [
+              { name: "doc", path: "/tmp/doc", archive: { none: {} }, s3: { key: "fixed" } },
+            ],
+          },
+        }),
+      ],
+    });
+    assert.equal((await user.run("run", file, "--config", config)).status, 0);
+    await s3.put("data", "fixed", Buffer.from("other"));
+    rmSync(join(user.home.folder, ".local/share/atalanta/artifacts"), { recursive: true });
+    const copied = await user.run("cp", "flow", join(user.folder, "out"), "--config", config);
+    assert.equal(copied.status, 2);
+    assert.match(copied.stderr, /artifact-missing.*"fixed" in the store is not what the step sent/);
+  });
 });

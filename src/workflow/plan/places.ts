@@ -1,5 +1,6 @@
 import { basename } from "node:path/posix";
 import type { Artifact, ArtifactGc, Template } from "../../document/mod.ts";
+import { Failure } from "../../errors/mod.ts";
 import { isComplete, joinKey, keyOf, withKey, type Place } from "../../places/mod.ts";
 import type { Copy, OutputStore } from "../../task/mod.ts";
 import type { Names } from "./names.ts";
@@ -18,8 +19,9 @@ export function placeOf(
 ): { readonly place: Place } | { readonly key: string } | undefined {
   const said = place(artifact);
   if (!said) return undefined;
-  if (isComplete(said)) return { place: fill(plan, said, names, seed) };
+  if (isComplete(said)) return { place: withWholeKey(artifact, fill(plan, said, names, seed)) };
   const key = fill(plan, keyOf(said) ?? "", names, seed);
+  if (key === "") throw noKey(artifact);
   const base = baseOf(plan, around);
   return base ? { place: withKey(storeOf(plan, base, names, seed), key) } : { key };
 }
@@ -33,14 +35,13 @@ export function outputStore(
   seed: string,
 ): { readonly store?: OutputStore; readonly key?: string } {
   const said = placeOf(plan, artifact, template, names, seed);
-  const collected = collectOf(plan, artifact.artifactGC);
   if (said && "key" in said) return said;
-  if (said) return { store: { ...said, ...collected } };
+  if (said) return { store: { ...said, ...collectOf(plan, said.place, artifact.artifactGC) } };
   const base = baseOf(plan, template);
   if (!base) return {};
   const path = fill(plan, artifact.path ?? "", names, seed);
   const to = below(plan, base, fileName(artifact, path), names, seed);
-  return { store: { place: to, ...collected } };
+  return { store: { place: to, ...collectOf(plan, to, artifact.artifactGC) } };
 }
 
 /** Where the log of a template's steps goes; undefined when it stays here. */
@@ -56,10 +57,21 @@ export function logStore(
     (template.archiveLocation?.archiveLogs ?? bundle.workflow.spec.archiveLogs ?? false);
   const base = asked ? baseOf(plan, template) : undefined;
   if (!base) return undefined;
-  return {
-    place: below(plan, base, "main.log", names, seed),
-    ...collectOf(plan, undefined),
-  };
+  const to = below(plan, base, "main.log", names, seed);
+  return { place: to, ...collectOf(plan, to, undefined) };
+}
+
+/** Nothing would be the whole bucket. */
+function withWholeKey(artifact: Artifact, found: Place): Place {
+  const bucket = found.s3 ?? found.gcs ?? found.oss ?? found.azure;
+  if (bucket && keyOf(found) === "") throw noKey(artifact);
+  return found;
+}
+
+function noKey({ name }: Artifact): Failure {
+  return new Failure("workflow-invalid", `The key of the artifact "${name}" is empty`, {
+    hint: "Name an object, or a folder of objects.",
+  });
 }
 
 function place({ s3, http, artifactory, git, gcs, azure, oss }: Artifact): Place | undefined {
@@ -93,7 +105,13 @@ function fileName({ name, archive }: Artifact, path: string): string {
   return archive?.zip ? `${name}.zip` : `${name}.tgz`;
 }
 
-function collectOf(plan: Plan, own: ArtifactGc | undefined): Pick<Copy, "collect"> {
+/** Web servers and Artifactory are not asked to delete, as by Argo. */
+function collectOf(
+  plan: Plan,
+  { http, artifactory }: Place,
+  own: ArtifactGc | undefined,
+): Pick<Copy, "collect"> {
+  if (http ?? artifactory) return {};
   const { artifactGC } = plan.begin.bundle.workflow.spec;
   const strategy = own?.strategy ?? artifactGC?.strategy ?? "Never";
   return strategy === "Never" ? {} : { collect: strategy };
