@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Home, root } from "./cli/command.ts";
 import { putArtifact } from "./oci/images.ts";
+import { envelope, keys, putSignature, putSigned } from "./oci/signing.ts";
 import { StandInRegistry } from "./servers/registry.ts";
 
 const readme = readFileSync(join(root, "README.md"), "utf8");
 
 /** Stands for the registries that the examples name. */
+const pair = keys("ec");
 let server: StandInRegistry;
 before(async () => {
   server = await StandInRegistry.start();
@@ -18,7 +20,19 @@ before(async () => {
     ["acme/step", "1.2"],
     ["acme/split-pages", "1.2"],
   ] as const) {
-    putArtifact(server, { repository, tag, module });
+    const { digest } = putArtifact(server, { repository, tag, module });
+    putSignature(server, { repository, digest, pair });
+    const predicateType = "https://slsa.dev/provenance/v1";
+    putSigned(server, {
+      repository,
+      tag: `${digest.replace(":", "-")}.att`,
+      layers: [
+        {
+          mediaType: "application/vnd.dsse.envelope.v1+json",
+          bytes: envelope(digest, { predicateType, predicate: {}, pair }),
+        },
+      ],
+    });
   }
 });
 after(() => server[Symbol.asyncDispose]());
@@ -45,6 +59,26 @@ describe("README", () => {
       assert.equal(await started.ended, 0, started.stderr);
       assert.notEqual(started.stdout, "");
     });
+  }
+});
+
+test("the commands of docs/images.md do what it says, one after the other", async () => {
+  const text = readFileSync(join(root, "docs/images.md"), "utf8");
+  const commands = [...text.matchAll(/^npx atalanta (.+)$/gm)].map(([, line = ""]) => line);
+  assert.ok(commands.length >= 11);
+  using home = new Home();
+  for (const line of commands) {
+    const words = wordsOf(line, home, server.host);
+    if (line.startsWith("image verify")) {
+      writeFileSync(join(home.folder, "cosign.pub"), pair.publicPem);
+      const digest = [...(server.manifests.get("acme/hello")?.keys() ?? [])].find((key) => key.startsWith("sha256:")) ?? assert.fail(); // prettier-ignore
+      putSignature(server, { repository: "acme/hello", digest, pair });
+    }
+    const started = home.start(words);
+    started.process.stdin?.end();
+    assert.equal(await started.ended, 0, `${line}\n${started.stderr}`);
+    assert.notEqual(started.stdout, "", line);
+    if (line === "exec ghcr.io/acme/probe:1") assert.match(started.stdout, /^GREETING=hello$/m);
   }
 });
 
@@ -82,9 +116,10 @@ describe("--help", () => {
 });
 
 /** Words of an example; what it writes goes to the test's own folder, and what a shell would do with its output is left out. */
-function wordsOf(line: string, home: Home, registry: string): readonly string[] {
+function wordsOf(line: string, home: Home, registry: string): string[] {
   return line
-    .replace(/(?:ghcr\.io|localhost:5000)(?=\/(?:acme|step))/, registry)
+    .replace(/(?:ghcr\.io|localhost:5000)(?=\/(?:acme|step))/g, registry)
+    .replace("cosign.pub", join(home.folder, "cosign.pub"))
     .replace(`${registry}/step`, `${registry}/acme/step`)
     .replace("--output-dir out", `--output-dir ${join(home.folder, "out")}`)
     .replace(/^(cp \S+) out/, `$1 ${join(home.folder, "out")}`)
@@ -110,6 +145,7 @@ async function prepare(home: Home, line: string): Promise<void> {
     "my-run",
   ];
   const [verb = ""] = line.split(" ");
+  writeFileSync(join(home.folder, "cosign.pub"), pair.publicPem);
   if (["resume", "suspend", "stop", "terminate"].includes(verb)) {
     const file =
       line === "resume @latest" ? "test/workflows/suspend-resume.yaml" : "test/cli/approve.yaml";
