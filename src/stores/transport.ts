@@ -30,6 +30,8 @@ export interface Call {
   readonly manner: Manner;
   /** The body's pieces, of 256 KiB or less; its length stands among the headers, or it goes in chunks. */
   readonly body?: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** From the end of the request to the headers of its answer, where that takes longer than usual. */
+  readonly headersMs?: number | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -84,7 +86,8 @@ export class Transport implements Disposable {
   /** Undefined when a connection that was kept turned out to be closed at the other end (RFC 9112, 9.3.1). */
   #try(call: Call, host: string): Promise<Answer | undefined> {
     const { url, body, signal } = call;
-    const { connectMs, headersMs, idleMs } = this.#timeouts;
+    const { connectMs, idleMs } = this.#timeouts;
+    const { headersMs = this.#timeouts.headersMs } = call;
     return new Promise((resolve, reject) => {
       const request = this.#request(call, host);
       let timer: NodeJS.Timeout | undefined;
@@ -144,14 +147,22 @@ export class Transport implements Disposable {
     });
   }
 
+  get timeouts(): Required<StoreTimeouts> {
+    return this.#timeouts;
+  }
+
   /** The body of an answer, piece by piece. A body that stops coming, or ends before its time, fails with `store-unavailable`. */
-  async *pieces({ message, url }: Answer, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  async *pieces(
+    { message, url }: Answer,
+    signal: AbortSignal,
+    least: number = leastBytes,
+  ): AsyncGenerator<Uint8Array> {
     const { idleMs } = this.#timeouts;
     let stalled: Trouble | undefined;
     let since = 0;
     const look = setInterval(() => {
       // One that waits for our disk is not slow.
-      if (since < leastBytes && message.readableLength === 0) {
+      if (since < least && message.readableLength === 0) {
         stalled = timedOut(url, "for the next piece", idleMs);
         message.destroy(stalled);
       }
@@ -180,11 +191,11 @@ export class Transport implements Disposable {
       throw toTrouble(Object.assign(new Error("cut"), { code: "ECONNRESET" }), url);
   }
 
-  /** The whole of a small body. One with more bytes fails with `store-refused`. */
+  /** The whole of a small body, of which a byte must come now and then. One with more bytes fails with `store-refused`. */
   async small(answer: Answer, mostBytes: number, signal: AbortSignal): Promise<Buffer> {
     const parts: Uint8Array[] = [];
     let size = 0;
-    for await (const piece of this.pieces(answer, signal)) {
+    for await (const piece of this.pieces(answer, signal, 1)) {
       size += piece.length;
       if (size > mostBytes) {
         throw new Trouble(

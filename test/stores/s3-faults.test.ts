@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, test } from "node:test";
 import type { Fault } from "../servers/s3.ts";
 import { bytesOf, contents, kit, secret, textFile } from "./s3-kit.ts";
@@ -235,6 +236,14 @@ describe("S3 on a bad day, uploads", () => {
       assert.equal(k.server.uploads.size, 0);
     });
   }
+
+  test("a store that takes its time at the end is waited for", async () => {
+    await using k = await kit({}, { timeouts: { headersMs: 100 } });
+    const run = (): Promise<void> => sleep(700);
+    k.server.faults.push({ operation: "complete", does: { kind: "run", run } });
+    await k.stores.upload(k.at("x"), { kind: "file", content: large });
+    assert.equal(k.server.operations().filter((name) => name === "complete").length, 1);
+  });
 
   test("another one's object is not taken for an upload that was lost", async () => {
     await using k = await kit();

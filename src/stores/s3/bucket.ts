@@ -26,6 +26,8 @@ export interface Ask {
   /** By names in lower case. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Body;
+  /** How long the answer may take, where that is longer than usual. */
+  readonly headersMs?: number;
   readonly signal: AbortSignal;
 }
 
@@ -152,6 +154,7 @@ export class Bucket {
         ? sign({ method, url, headers, payload }, identity, { region, service: "s3", date })
         : headers,
       manner: this.#manner,
+      headersMs: ask.headersMs,
       signal,
       ...(body && body.size > 0 ? { body: body.pieces() } : {}),
     });

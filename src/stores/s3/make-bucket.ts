@@ -26,7 +26,10 @@ async function isThere(bucket: Bucket, signal: AbortSignal): Promise<boolean> {
     await bucket.text({ method: "HEAD", signal });
     return true;
   } catch (thrown) {
-    if (thrown instanceof Trouble && thrown.reason === "NoSuchKey") return false;
+    const reason = thrown instanceof Trouble ? thrown.reason : undefined;
+    if (reason === "NoSuchKey") return false;
+    // One that may not be looked at may be written to all the same.
+    if (reason === "AccessDenied") return true;
     throw thrown;
   }
 }

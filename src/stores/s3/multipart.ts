@@ -13,6 +13,8 @@ const mebi = 1024 * 1024;
 const partsAtOnce = 4;
 /** Nobody waits longer for what is only tidying up. */
 const abortMs = 15_000;
+/** Some stores copy all parts into one before they say a word; they do so at least that fast. */
+const copiedPerMs = (20 * mebi) / 1000;
 const aborts = 4;
 const abortAgainMs = 200;
 
@@ -119,6 +121,8 @@ export class Multipart implements AsyncDisposable {
     const payload = createHash("sha256").update(bytes).digest("hex");
     let unsure = false;
     await bucket.retried(signal, async () => {
+      // It may have been done by an attempt whose answer did not come.
+      if (unsure && (await this.#there(parts))) return;
       try {
         const answer = await bucket.once({
           method: "POST",
@@ -126,6 +130,7 @@ export class Multipart implements AsyncDisposable {
           query: { uploadId: this.#id },
           headers: { "content-type": "application/xml" },
           body: { size: bytes.length, payload, pieces: () => [bytes] },
+          headersMs: bucket.context.transport.timeouts.headersMs + this.#bytes / copiedPerMs,
           signal,
         });
         const body = await bucket.context.transport.small(answer, mebi, signal);
@@ -136,7 +141,6 @@ export class Multipart implements AsyncDisposable {
           throw troubleOf({ status: 200, code, message, region: undefined }, answer, []);
         }
       } catch (thrown) {
-        // It may have been done by an attempt whose answer did not come.
         const gone = thrown instanceof Trouble && thrown.reason === "NoSuchUpload";
         if (gone && unsure && (await this.#there(parts))) return;
         unsure = true;
@@ -146,14 +150,23 @@ export class Multipart implements AsyncDisposable {
     this.#completed = true;
   }
 
+  /** Whether the object of these parts is what lies at the key. */
   async #there(parts: readonly Part[]): Promise<boolean> {
     const bucket = this.#bucket;
-    const { headers } = await bucket.once({
-      method: "HEAD",
-      key: this.#key,
-      headers: await readHeaders(bucket, this.#key),
-      signal: this.#options.signal,
-    });
+    let headers;
+    try {
+      ({ headers } = await bucket.once({
+        method: "HEAD",
+        key: this.#key,
+        headers: await readHeaders(bucket, this.#key),
+        signal: this.#options.signal,
+      }));
+    } catch (thrown) {
+      this.#options.signal.throwIfAborted();
+      // It cannot be seen, be it not there or not ours to read.
+      if (thrown instanceof Failure) return false;
+      throw thrown;
+    }
     const hash = createHash("md5");
     for (const { etag } of parts) hash.update(Buffer.from(etag.replaceAll('"', ""), "hex"));
     const usual = `"${hash.digest("hex")}-${parts.length}"`;
