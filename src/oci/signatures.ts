@@ -205,8 +205,17 @@ function byKey(signature: Signature, key: KeyObject): void {
   throw new Error("another key signed it");
 }
 
+/** cosign takes the digest that goes with the curve, or SHA-256 when it was told nothing of curves. */
+const digestsOf: ReadonlyMap<string, readonly string[]> = new Map([
+  ["secp384r1", ["sha384", "sha256"]],
+  ["secp521r1", ["sha512", "sha256"]],
+]);
+
 function fits(key: KeyObject, signed: Buffer, signature: Buffer): boolean {
-  return verify(key.asymmetricKeyType === "ed25519" ? null : "sha256", signed, key, signature);
+  if (key.asymmetricKeyType === "ed25519") return verify(null, signed, key, signature);
+  const curve = key.asymmetricKeyDetails?.namedCurve ?? "";
+  const digests = digestsOf.get(curve) ?? ["sha256"];
+  return digests.some((digest) => verify(digest, signed, key, signature));
 }
 
 /** What a DSSE signature is of (https://github.com/secure-systems-lab/dsse, protocol.md). */
