@@ -85,6 +85,9 @@ describe("A workflow with an image", () => {
     assert.match(said("env"), /^B=step$/m);
     assert.match(said("write"), /Read-only file system/);
     assert.equal(server.seen.filter(({ url }) => url.includes("/manifests/1")).length, 1);
+    const moved = jsonLines(stdout).filter(({ type }) => type === "transfer");
+    assert.deepEqual([...new Set(moved.map(({ artifact }) => artifact))], [`${server.host}/acme/probe:1`]); // prettier-ignore
+    assert.ok(moved.some(({ bytes }) => Number(bytes) > 0));
     assert.equal(server.seen.filter(({ url }) => url.includes("/blobs/")).length, 2);
     const got = await atalanta("get", "@latest", "-o", "json");
     assert.ok(got.stdout.includes(digest), got.stdout);

@@ -109,20 +109,22 @@ export function depotOf({ depot }: Pick<Sources, "depot">): Depot {
   });
 }
 
-/** Tells how far an artifact is on its way, and when that is over. */
+/** Tells how far an artifact or an image is on its way, and when that is over; nothing of one that is here already. */
 export async function transferred<Value>(
   artifact: string,
   way: "from" | "to",
   { signal, onTransfer }: Pick<Sources, "signal" | "onTransfer">,
   work: (options: TransferOptions) => Promise<Value>,
 ): Promise<Value> {
+  let begun = false;
+  const onProgress = (bytes: number): void => {
+    begun = true;
+    onTransfer?.({ artifact, way, bytes });
+  };
   try {
-    return await work({
-      ...(signal ? { signal } : {}),
-      ...(onTransfer ? { onProgress: (bytes) => onTransfer({ artifact, way, bytes }) } : {}),
-    });
+    return await work({ ...(signal ? { signal } : {}), ...(onTransfer ? { onProgress } : {}) });
   } finally {
-    onTransfer?.({ artifact, way });
+    if (begun) onTransfer?.({ artifact, way });
   }
 }
 

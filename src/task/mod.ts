@@ -271,8 +271,9 @@ export interface TaskResult {
   readonly imageDigest?: string;
 }
 
-/** An artifact on its way from or to a store. */
+/** An artifact on its way from or to a store, or an image from its registry. */
 interface TaskTransfer {
+  /** Its name. */
   readonly artifact: string;
   readonly way: "from" | "to";
   /** So far; absent when it is over. */

@@ -33,10 +33,12 @@ export async function makeReady(
     readonly engine: Engine;
     readonly limits: Limits;
     readonly signal: AbortSignal | undefined;
+    /** Bytes of the image that have come so far, while it is pulled. */
+    readonly onProgress?: ((bytes: number) => void) | undefined;
   },
 ): Promise<ReadyProgram> {
   const { module: asked } = program;
-  const { engine, limits } = options;
+  const { engine, limits, onProgress } = options;
   const file = "path" in asked ? asked.path : options.overrides?.get(asked.image);
   if (file !== undefined) {
     const start = performance.now();
@@ -60,6 +62,7 @@ export async function makeReady(
       ...(asked.digest === undefined ? {} : { digest: asked.digest }),
       ...(asked.pullPolicy === undefined ? {} : { pullPolicy: asked.pullPolicy }),
       ...(options.signal ? { signal: options.signal } : {}),
+      ...(onProgress ? { onProgress: ({ receivedBytes }) => onProgress(receivedBytes) } : {}),
     });
     try {
       const compiling = performance.now();

@@ -13,7 +13,7 @@ import {
 import { strongest, type Runners, type Trust } from "../runner/mod.ts";
 import { createGate, type Gate, type Passage } from "../network/mod.ts";
 import { makeReady, type ModuleSources } from "./program.ts";
-import { checkedPath, depotOf, inputContent, type Sources } from "./inputs.ts";
+import { checkedPath, depotOf, inputContent, transferred, type Sources } from "./inputs.ts";
 import { sendLog, takeOutputs } from "./outputs.ts";
 import { createLog, type Log } from "./log.ts";
 import type {
@@ -160,12 +160,10 @@ class Runner implements TaskRunner {
     const { timings, collect } = run;
     const timeMs = Math.min(run.limits.timeMs, task.timeoutMs ?? run.limits.timeMs);
     const limits = { ...run.limits, timeMs };
-    using ready = await makeReady(program, {
-      ...this.#options,
-      engine,
-      limits,
-      signal: run.options.signal,
-    });
+    const name = "image" in program.module ? program.module.image : "";
+    using ready = await transferred(name, "from", run.options, ({ signal, onProgress }) =>
+      makeReady(program, { ...this.#options, engine, limits, signal, onProgress }),
+    );
     timings.pullMs = ready.pullMs;
     timings.compileMs = ready.compileMs;
     const inputs = await this.#inputs(task, run);
