@@ -1,7 +1,7 @@
 import { retryAfterMs } from "../retries.ts";
 import type { Answer } from "../transport.ts";
 import { shortened, Trouble } from "../trouble.ts";
-import { parseXml, textOf } from "./xml.ts";
+import { parseXml, textOf } from "../xml.ts";
 
 /** What S3 says went wrong. */
 export interface S3Error {

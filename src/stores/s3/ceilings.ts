@@ -1,4 +1,4 @@
-import { Failure } from "../../errors/mod.ts";
+import { tooLarge } from "../objects/ceilings.ts";
 
 const mebi = 1024 * 1024;
 /** What S3 takes of one object. */
@@ -20,10 +20,4 @@ export function partSizes(size = 0): {
 export function checkUpload(bytes: number, ceiling: number): void {
   if (bytes > Math.min(ceiling, mostBytes))
     throw tooLarge("would have more bytes", Math.min(ceiling, mostBytes));
-}
-
-export function tooLarge(what: string, mostBytes: number): Failure {
-  return new Failure("artifact-too-large", `it ${what} than the ${mostBytes} that may be`, {
-    hint: "The ceiling is the same for all artifacts from stores; make several of it.",
-  });
 }

@@ -1,7 +1,7 @@
 import type { ListedObject } from "../mod.ts";
 import { Trouble } from "../trouble.ts";
 import type { Bucket } from "./bucket.ts";
-import { parseXml, textOf } from "./xml.ts";
+import { parseXml, textOf } from "../xml.ts";
 
 /** A store that skips what was deleted may answer with some of them. */
 const emptyPages = 100;

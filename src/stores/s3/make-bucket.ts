@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { Trouble } from "../trouble.ts";
 import type { Body, Bucket } from "./bucket.ts";
-import { escaped } from "./xml.ts";
+import { escaped } from "../xml.ts";
 
 /** Makes the bucket unless it is there, and has it encrypt where objects shall be. */
 export async function makeBucket(bucket: Bucket, signal: AbortSignal): Promise<void> {

@@ -6,8 +6,8 @@ import { Trouble } from "../trouble.ts";
 import { troubleOf } from "./answers.ts";
 import type { Bucket } from "./bucket.ts";
 import { readHeaders, writeHeaders } from "./encryption.ts";
-import { counting, type Source, type UploadOptions } from "./source.ts";
-import { escaped, parseXml, textOf } from "./xml.ts";
+import { counting, type Source, type UploadOptions } from "../objects/source.ts";
+import { escaped, parseXml, textOf } from "../xml.ts";
 
 const mebi = 1024 * 1024;
 const partsAtOnce = 4;
@@ -65,6 +65,7 @@ export class Multipart implements AsyncDisposable {
     await eachOf(numbered(), { atOnce: partsAtOnce, signal }, async ([number, source], signal) => {
       this.#parts.push({ number, etag: await this.#part(number, source, { headers, signal }) });
       this.#bytes += source.size;
+      await source.sent?.();
     });
   }
 

@@ -1,34 +1,35 @@
 import { createHash } from "node:crypto";
-import { join } from "node:path";
 import { Failure } from "../../errors/mod.ts";
-import type { HostBytes, TreeEntry } from "../../wasi/mod.ts";
-import { eachOf, sizeOf } from "../files.ts";
-import type { Downloaded, ListedObject, S3Location, UploadContent, Uploaded } from "../mod.ts";
-import type { Store, StoreContext, Transfer, Wait } from "../stores.ts";
+import type { ListedObject, S3Location } from "../mod.ts";
+import { strongTag, type Objects } from "../objects/objects.ts";
+import { ObjectStore } from "../objects/store.ts";
+import type { Store, StoreContext } from "../stores.ts";
+import type { Answer } from "../transport.ts";
 import { Trouble } from "../trouble.ts";
+import { escaped, parseXml, textOf } from "../xml.ts";
 import { ambient } from "./ambient.ts";
 import { named, openBucket, Known, type Bucket } from "./bucket.ts";
 import { makeBucket } from "./make-bucket.ts";
-import { downloadObject } from "./download.ts";
 import { checkKey, endpointOf } from "./endpoint.ts";
 import { readHeaders } from "./encryption.ts";
-import { downloadFolder } from "./folder.ts";
 import { anonymous, fromKeys, type Identities } from "./identities.ts";
 import { listObjects } from "./list.ts";
 import { uploadContent, uploadStream } from "./upload.ts";
-import { escaped, parseXml, textOf } from "./xml.ts";
 
 /** Opens S3 and whatever speaks its language. */
 // oxlint-disable-next-line typescript/require-await -- as other kinds of stores
 export async function openS3(context: StoreContext): Promise<Required<Store<S3Location>>> {
-  return new S3(context);
+  const buckets = new Buckets(context);
+  return new ObjectStore<S3Location>({
+    open: async (location) => objectsOf(await buckets.open(location)),
+    keyOf: ({ key }) => key,
+    prepare: async (location, signal) => {
+      if (location.createBucket) await makeBucket(await buckets.open(location), signal);
+    },
+  });
 }
 
-const filesAtOnce = 8;
-/** What DeleteObjects takes. */
-const deletedAtOnce = 1000;
-
-class S3 implements Required<Store<S3Location>> {
+class Buckets {
   readonly #context: StoreContext;
   readonly #known = new Known();
   /** By role and region; operators name few. */
@@ -38,95 +39,7 @@ class S3 implements Required<Store<S3Location>> {
     this.#context = context;
   }
 
-  async download(location: S3Location, folder: string, options: Transfer): Promise<Downloaded> {
-    const bucket = await this.#bucket(location);
-    const { key } = location;
-    return named(bucket, `download "${key}"`, async () => {
-      const isFolder = key === "" || key.endsWith("/");
-      if (!isFolder) checkKey(key);
-      const file = isFolder ? undefined : await downloadFile(bucket, join(folder, "0"), options);
-      if (file !== undefined) return file;
-      const prefix = isFolder ? key : `${key}/`;
-      const entries = await downloadFolder(bucket, prefix, folder, options);
-      if (entries) return { kind: "directory", entries };
-      throw new Failure("artifact-missing", "there is no object of that key and none below it", {
-        hint: "Was it written under that key, and to that bucket?",
-      });
-    });
-  }
-
-  async upload(location: S3Location, content: UploadContent, options: Transfer): Promise<Uploaded> {
-    const bucket = await this.#bucket(location);
-    const { key } = location;
-    return named(bucket, `upload "${key}"`, async () => {
-      if (location.createBucket) await makeBucket(bucket, options.signal);
-      let sent = 0;
-      const counted = {
-        signal: options.signal,
-        onBytes: (bytes: number) => {
-          sent += bytes;
-          if (bytes !== 0) options.onProgress(sent);
-        },
-      };
-      if (content.kind === "directory") {
-        return uploadFolder(bucket, key, content.entries, counted);
-      }
-      if (key === "" || key.endsWith("/")) {
-        throw new Failure("artifact-path", "A file needs a key that does not end in a slash", {
-          hint: "Write the name of the object.",
-        });
-      }
-      if (content.kind === "stream") {
-        return { bytes: await uploadStream(bucket, key, content.bytes, counted), files: 1 };
-      }
-      await uploadContent(bucket, key, content.content, counted);
-      return { bytes: sizeOf(content.content), files: 1 };
-    });
-  }
-
-  async *list(location: S3Location, { signal }: Wait): AsyncGenerator<ListedObject> {
-    const bucket = await this.#bucket(location);
-    const { key } = location;
-    const what = `list "${key}"`;
-    if (key !== "" && !key.endsWith("/")) {
-      const object = await named(bucket, what, () => headObject(bucket, signal));
-      if (object) yield object;
-    }
-    const prefix = key === "" || key.endsWith("/") ? key : `${key}/`;
-    const objects = listObjects(bucket, prefix, signal);
-    for (;;) {
-      const next = await named(bucket, what, () => objects.next());
-      if (next.done === true) return;
-      yield next.value;
-    }
-  }
-
-  async delete(location: S3Location, { signal }: Wait): Promise<void> {
-    const bucket = await this.#bucket(location);
-    const { key } = location;
-    await named(bucket, `delete "${key}"`, async () => {
-      if (key.replaceAll("/", "") === "") {
-        throw new Failure("invalid-argument", "That would be all of the bucket", {
-          hint: "Write the key of an artifact.",
-        });
-      }
-      if (!key.endsWith("/")) {
-        checkKey(key);
-        await bucket.text({ method: "DELETE", key, signal });
-        return;
-      }
-      let keys: string[] = [];
-      for await (const object of listObjects(bucket, key, signal)) {
-        keys.push(object.key);
-        if (keys.length < deletedAtOnce) continue;
-        await deleteObjects(bucket, keys, signal);
-        keys = [];
-      }
-      if (keys.length > 0) await deleteObjects(bucket, keys, signal);
-    });
-  }
-
-  #bucket(location: S3Location): Promise<Bucket> {
+  open(location: S3Location): Promise<Bucket> {
     return openBucket(location, {
       context: this.#context,
       identities: this.#identities(location),
@@ -155,32 +68,42 @@ class S3 implements Required<Store<S3Location>> {
   }
 }
 
-/** Undefined: there is no such object. */
-async function downloadFile(
-  bucket: Bucket,
-  path: string,
-  { signal, onProgress }: Transfer,
-): Promise<Downloaded | undefined> {
-  let told = 0;
-  try {
-    const size = await downloadObject(bucket, bucket.location.key, path, {
-      signal,
-      mostBytes: bucket.context.limits.bytes,
-      onBytes: (bytes) => {
-        told += bytes;
-        onProgress(told);
-      },
-    });
-    return { kind: "file", content: { kind: "slice", path, offset: 0, size } };
-  } catch (thrown) {
-    if (thrown instanceof Failure && thrown.code === "artifact-missing") return undefined;
-    throw thrown;
-  }
+function objectsOf(bucket: Bucket): Objects {
+  return {
+    context: bucket.context,
+    secure: bucket.secure,
+    checkKey,
+    named: (what, work) => named(bucket, what, work),
+    retried: (signal, work) => bucket.retried(signal, work),
+    get: async (key, { range, version }, signal) =>
+      bucket.once({
+        method: "GET",
+        key,
+        headers: {
+          ...(await readHeaders(bucket, key)),
+          ...(range === undefined ? {} : { range }),
+          ...(version === undefined ? {} : { "if-match": version }),
+        },
+        signal,
+      }),
+    versionIn: strongTag,
+    md5In,
+    head: (key, signal) => headObject(bucket, key, signal),
+    list: (prefix, signal) => listObjects(bucket, prefix, signal),
+    upload: (key, content, options) => uploadContent(bucket, key, content, options),
+    uploadStream: (key, bytes, options) => uploadStream(bucket, key, bytes, options),
+    remove: async (key, signal) => {
+      await bucket.text({ method: "DELETE", key, signal });
+    },
+    removeAll: (keys, signal) => deleteObjects(bucket, keys, signal),
+  };
 }
 
-async function headObject(bucket: Bucket, signal: AbortSignal): Promise<ListedObject | undefined> {
-  const { key } = bucket.location;
-  checkKey(key);
+async function headObject(
+  bucket: Bucket,
+  key: string,
+  signal: AbortSignal,
+): Promise<ListedObject | undefined> {
   try {
     const headers = await readHeaders(bucket, key);
     const { answer } = await bucket.text({ method: "HEAD", key, headers, signal });
@@ -191,42 +114,13 @@ async function headObject(bucket: Bucket, signal: AbortSignal): Promise<ListedOb
   }
 }
 
-/** Files by their paths, and an empty object for each folder that would be lost. Links are left out, as Argo does. */
-async function uploadFolder(
-  bucket: Bucket,
-  key: string,
-  entries: readonly TreeEntry[],
-  options: { readonly signal: AbortSignal; readonly onBytes: (bytes: number) => void },
-): Promise<Uploaded> {
-  const prefix = key === "" || key.endsWith("/") ? key : `${key}/`;
-  const files = entries.filter((entry) => entry.kind === "file");
-  const nonEmpty = new Set(
-    entries.flatMap(({ kind, path }) => (kind === "symlink" ? [] : parentsOf(path))),
-  );
-  const empty = entries.filter(
-    ({ kind, path }) => kind === "directory" && path !== "" && !nonEmpty.has(path),
-  );
-  const nothing = { kind: "bytes" as const, bytes: new Uint8Array() };
-  const objects: { readonly key: string; readonly content: HostBytes }[] = [
-    ...files.map(({ path, content }) => ({ key: `${prefix}${path}`, content })),
-    ...empty.map(({ path }) => ({ key: `${prefix}${path}/`, content: nothing })),
-  ];
-  if (objects.length === 0 && prefix !== "") objects.push({ key: prefix, content: nothing });
-  await eachOf(
-    objects,
-    { atOnce: filesAtOnce, signal: options.signal },
-    ({ key, content }, signal) => uploadContent(bucket, key, content, { ...options, signal }),
-  );
-  return {
-    bytes: files.reduce((sum, { content }) => sum + sizeOf(content), 0),
-    files: objects.length,
-  };
-}
-
-/** `a` and `a/b` of `a/b/c`. */
-function parentsOf(path: string): readonly string[] {
-  const parts = path.split("/");
-  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join("/"));
+/** The MD5 that an answer tells of a whole object that was neither put together of parts nor encrypted by a key of somebody's. */
+function md5In({ headers }: Answer): string | undefined {
+  const encryption = headers["x-amz-server-side-encryption"];
+  const plain = encryption === undefined || encryption === "AES256";
+  const customer = headers["x-amz-server-side-encryption-customer-algorithm"];
+  const [, md5] = /^"([0-9a-f]{32})"$/.exec(headers.etag ?? "") ?? [];
+  return plain && customer === undefined ? md5 : undefined;
 }
 
 async function deleteObjects(

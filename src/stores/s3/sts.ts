@@ -7,7 +7,7 @@ import { expiring, type Expiring } from "./expiring.ts";
 import { readError, troubleOf } from "./answers.ts";
 import { regionPattern } from "./endpoint.ts";
 import { sign, type Identity } from "./signature.ts";
-import { parseXml, textOf } from "./xml.ts";
+import { parseXml, textOf } from "../xml.ts";
 
 /** Amazon's service that gives roles to whoever may have them. */
 export interface Sts {

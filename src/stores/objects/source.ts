@@ -1,5 +1,3 @@
-import type { Body } from "./bucket.ts";
-
 export interface UploadOptions {
   readonly signal: AbortSignal;
   /** Each number of bytes that went; negative ones where some have to go again. */
@@ -10,10 +8,15 @@ export interface UploadOptions {
 export interface Source {
   readonly size: number;
   readonly pieces: (from: number, to: number) => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** To be called when nobody reads it any more: its room may be wanted. */
+  readonly sent?: () => Promise<void>;
 }
 
 /** The pieces of a source, told as they go. */
-export function counting(source: Source, onBytes: (bytes: number) => void): Body["pieces"] {
+export function counting(
+  source: Source,
+  onBytes: (bytes: number) => void,
+): () => AsyncIterable<Uint8Array> {
   return async function* () {
     for await (const piece of source.pieces(0, source.size)) {
       yield piece;

@@ -3,9 +3,8 @@ import { open, type FileHandle } from "node:fs/promises";
 import { eachOf, readPieces, storageFailure, writePieces } from "../files.ts";
 import type { Answer } from "../transport.ts";
 import { Trouble } from "../trouble.ts";
-import type { Bucket } from "./bucket.ts";
 import { tooLarge } from "./ceilings.ts";
-import { readHeaders } from "./encryption.ts";
+import type { Objects, Part } from "./objects.ts";
 
 /** One request brings so much; an object with more is brought by several at once. */
 const rangeBytes = 16 * 1024 * 1024;
@@ -25,12 +24,11 @@ export interface DownloadOptions {
 
 /** Brings an object into a new file and tells its size. */
 export async function downloadObject(
-  bucket: Bucket,
+  objects: Objects,
   key: string,
   path: string,
   options: DownloadOptions,
 ): Promise<number> {
-  const headers = await readHeaders(bucket, key);
   let file: FileHandle;
   try {
     file = await open(path, "wx+");
@@ -40,7 +38,7 @@ export async function downloadObject(
   await using closing = file;
   const digests = new Set<string>();
   for (let begins = 1; ; begins++) {
-    const work = new Download(bucket, { ...options, key, headers, file: closing, digests });
+    const work = new Download(objects, { ...options, key, file: closing, digests });
     try {
       return await work.run();
     } catch (thrown) {
@@ -62,13 +60,13 @@ interface Range {
 
 /** One version of an object on its way. */
 class Download {
-  readonly #bucket: Bucket;
+  readonly #objects: Objects;
   readonly #options: Work;
   #bytes = 0;
-  #etag: string | undefined;
+  #version: string | undefined;
 
-  constructor(bucket: Bucket, options: Work) {
-    this.#bucket = bucket;
+  constructor(objects: Objects, options: Work) {
+    this.#objects = objects;
     this.#options = options;
   }
 
@@ -79,17 +77,15 @@ class Download {
 
   async run(): Promise<number> {
     const { signal, mostBytes } = this.#options;
-    const answer = await this.#bucket.retried(signal, () => this.#first());
+    const answer = await this.#objects.retried(signal, () => this.#first());
     const { total, whole } = extent(answer);
     if (total > mostBytes && Number.isFinite(total)) {
       answer.message.destroy();
       throw tooLarge(`has ${total} bytes, more`, mostBytes);
     }
-    const { etag } = answer.headers;
-    // A weak one says nothing of single bytes (RFC 9110, 8.8.1).
-    this.#etag = etag === undefined || etag.startsWith("W/") ? undefined : etag;
+    this.#version = this.#objects.versionIn(answer);
     if (whole || total <= rangeBytes) {
-      await this.#range({ from: 0, to: total, answer }, signal, md5In(answer));
+      await this.#range({ from: 0, to: total, answer }, signal, this.#objects.md5In(answer));
     } else {
       const ranges = function* (): Generator<Range> {
         yield { from: 0, to: rangeBytes, answer };
@@ -126,7 +122,7 @@ class Download {
     let first = given;
     // Some stores have an entity tag that looks like an MD5 and is none; then the same bytes come twice.
     const digests = new Set<string>();
-    await this.#bucket.retried(signal, async (attempts) => {
+    await this.#objects.retried(signal, async (attempts) => {
       const answer = first ?? (await this.#rest(from + done, to, signal));
       first = undefined;
       if (done > 0 && answer.status === 200) {
@@ -139,7 +135,7 @@ class Download {
       try {
         await writePieces(
           this.#options.file,
-          this.#bucket.context.transport.pieces(answer, signal),
+          this.#objects.context.transport.pieces(answer, signal),
           {
             position: from + done,
             onPiece: (piece) => {
@@ -179,7 +175,7 @@ class Download {
    * put together of parts have no such digest.
    */
   async #checkAll(answer: Answer, total: number): Promise<void> {
-    const md5 = this.#bucket.secure ? undefined : md5In(answer);
+    const md5 = this.#objects.secure ? undefined : this.#objects.md5In(answer);
     if (md5 === undefined) return;
     const hash = createHash("md5");
     for await (const piece of readPieces(this.#options.file, 0, total)) {
@@ -198,14 +194,13 @@ class Download {
     const answer = await this.#ask(
       {
         ...(plain || to === 0 ? {} : { range: `bytes=${from}-${last}` }),
-        ...(this.#etag === undefined ? {} : { "if-match": this.#etag }),
+        ...(this.#version === undefined ? {} : { version: this.#version }),
       },
       signal,
     );
-    const { etag } = answer.headers;
-    if (this.#etag !== undefined && etag !== this.#etag) {
+    if (this.#version !== undefined && this.#objects.versionIn(answer) !== this.#version) {
       answer.message.destroy();
-      // A store that does not know If-Match.
+      // A store that gives what it has.
       throw new Trouble("store-unavailable", "the object was changed meanwhile", {
         reason: "PreconditionFailed",
       });
@@ -217,14 +212,8 @@ class Download {
     throw new Trouble("store-refused", "it answers with other bytes than were asked for");
   }
 
-  #ask(headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer> {
-    const { key } = this.#options;
-    return this.#bucket.once({
-      method: "GET",
-      key,
-      headers: { ...this.#options.headers, ...headers },
-      signal,
-    });
+  #ask(part: Part, signal: AbortSignal): Promise<Answer> {
+    return this.#objects.get(this.#options.key, part, signal);
   }
 
   #count(bytes: number): void {
@@ -237,7 +226,6 @@ interface Work extends DownloadOptions {
   /** Of all bytes as they came before and were not as the store says. */
   readonly digests: Set<string>;
   readonly key: string;
-  readonly headers: Readonly<Record<string, string>>;
   readonly file: FileHandle;
 }
 
@@ -255,15 +243,6 @@ function extent({ status, headers, message }: Answer): {
   if (Number.isSafeInteger(total)) return { total, whole: Number(range?.[1]) + 1 === total };
   message.destroy();
   throw new Trouble("store-refused", "it answers with a range and does not say which one");
-}
-
-/** The MD5 that an answer tells of a whole object that was neither put together of parts nor encrypted by a key of somebody's. */
-function md5In({ headers }: Answer): string | undefined {
-  const encryption = headers["x-amz-server-side-encryption"];
-  const plain = encryption === undefined || encryption === "AES256";
-  const customer = headers["x-amz-server-side-encryption-customer-algorithm"];
-  const [, md5] = /^"([0-9a-f]{32})"$/.exec(headers.etag ?? "") ?? [];
-  return plain && customer === undefined ? md5 : undefined;
 }
 
 /** What came is not what the store says it is. */

@@ -5,10 +5,9 @@ import { eachOf } from "../files.ts";
 import type { ListedObject } from "../mod.ts";
 import type { Transfer } from "../stores.ts";
 import { Trouble } from "../trouble.ts";
-import type { Bucket } from "./bucket.ts";
 import { tooLarge } from "./ceilings.ts";
 import { downloadObject } from "./download.ts";
-import { listObjects } from "./list.ts";
+import type { Objects } from "./objects.ts";
 
 const objectsAtOnce = 8;
 const mode = 0o644;
@@ -17,17 +16,17 @@ const nameBytes = 255;
 
 /** Brings all objects whose keys begin with `prefix`, which is empty or ends in a slash. Undefined: there is none. */
 export async function downloadFolder(
-  bucket: Bucket,
+  objects: Objects,
   prefix: string,
   folder: string,
   { signal, onProgress }: Transfer,
 ): Promise<readonly TreeEntry[] | undefined> {
-  const { bytes: mostBytes } = bucket.context.limits;
-  const tree = new Tree(prefix, bucket.context.limits.files);
+  const { bytes: mostBytes } = objects.context.limits;
+  const tree = new Tree(prefix, objects.context.limits.files);
   let told = 0;
   let listed = 0;
   const files = async function* (): AsyncGenerator<{ object: ListedObject; content: string }> {
-    for await (const object of listObjects(bucket, prefix, signal)) {
+    for await (const object of objects.list(prefix, signal)) {
       listed += object.size;
       if (listed > mostBytes) throw tooLarge("has more bytes", mostBytes);
       const path = tree.add(object);
@@ -35,7 +34,7 @@ export async function downloadFolder(
     }
   };
   await eachOf(files(), { atOnce: objectsAtOnce, signal }, async ({ object, content }, signal) => {
-    const size = await downloadObject(bucket, object.key, content, {
+    const size = await downloadObject(objects, object.key, content, {
       signal,
       mostBytes,
       onBytes: (bytes) => {

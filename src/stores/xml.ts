@@ -1,13 +1,13 @@
-import { Failure } from "../../errors/mod.ts";
+import { Failure } from "../errors/mod.ts";
 
-/** An element of one of S3's answers: no attributes, no namespaces, and text only where there are no children. */
+/** An element of a store's answers: no attributes, no namespaces, and text only where there are no children. */
 export interface Element {
   readonly name: string;
   readonly children: readonly Element[];
   readonly text: string;
 }
 
-/** S3's answers are at most four deep, and a page of a list has some thousand elements. */
+/** Their answers are at most four deep, and a page of a list has some thousand elements. */
 const mostDepth = 16;
 const mostElements = 50_000;
 
@@ -25,7 +25,7 @@ interface Open {
   text: string;
 }
 
-/** Reads XML as far as S3 uses it: no document types, so there are no entities to expand. Throws `store-refused`. */
+/** Reads XML as far as stores use it: no document types, so there are no entities to expand. Throws `store-refused`. */
 export function parseXml(text: string): Element {
   const root: Open = { name: "", children: [], text: "" };
   const open: Open[] = [root];
