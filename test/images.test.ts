@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { tar } from "./archives/tar.ts";
@@ -30,7 +30,7 @@ function workflow(name: string, steps: string): string {
     path,
     `apiVersion: argoproj.io/v1alpha1
 kind: Workflow
-metadata: {generateName: ${name}-}
+metadata: {generateName: ${name.replaceAll("/", "-")}-}
 spec:
   entrypoint: main
   templates:
@@ -325,19 +325,36 @@ describe("atalanta image push, copy and verify", () => {
     assert.equal((await atalanta("exec", `${other.host}/b:1`)).stdout, "hello\n");
   });
 
-  test("a policy may want no module files but those that the operator names", async () => {
+  test("a policy reaches module files wherever they are named, and container steps", async () => {
     const config = join(home.folder, "files.yaml");
-    writeFileSync(config, "policy: {files: deny, otherwise: allow}\n");
-    const path = workflow(
-      "file",
-      `
-  - name: main
-    wasm: {module: ${join(root, "test/guests/hello/hello.wasm")}}
-`,
+    const module = join(root, "test/guests/hello/hello.wasm");
+    const beside = join(home.folder, "beside");
+    mkdirSync(beside);
+    writeFileSync(join(beside, "atalanta.yaml"), `images: {"ghcr.io/a/b:1": ${module}}\n`);
+    const image = workflow(
+      "beside/image",
+      `\n  - name: main\n    wasm: {image: "ghcr.io/a/b:1"}\n`,
     );
-    const { status, stderr } = await atalanta("run", path, "--config", config);
-    assert.notEqual(status, 0);
-    assert.match(stderr, /image-policy.*hello\.wasm/);
+    writeFileSync(config, "policy: {files: deny, containers: deny, otherwise: allow}\n");
+    for (const path of [
+      workflow("file", `\n  - name: main\n    wasm: {module: ${module}}\n`),
+      workflow(
+        "inline",
+        `\n  - name: main\n    steps: [[{name: a, inline: {wasm: {module: ${module}}}}]]\n`,
+      ),
+      image,
+      workflow("contained", `\n  - name: main\n    container: {image: alpine, command: [ls]}\n`),
+    ]) {
+      const { status, stderr } = await atalanta("run", path, "--config", config);
+      assert.notEqual(status, 0);
+      assert.match(stderr, /image-policy.*(?:hello\.wasm|container steps)/, path);
+    }
+    writeFileSync(config, "policy: {files: allow}\n");
+    assert.equal((await atalanta("run", image, "--config", config)).status, 0);
+    writeFileSync(config, "policy: {}\n");
+    const own = ["--config", config, "--image", `ghcr.io/a/b:1=${module}`];
+    const named = await atalanta("run", workflow("named", `\n  - name: main\n    wasm: {image: "ghcr.io/a/b:1"}\n`), ...own); // prettier-ignore
+    assert.equal(named.status, 0, named.stderr);
   });
 
   test("what a policy has wrong is told with its place", async () => {

@@ -8,6 +8,8 @@ import { readSmall, type Reader } from "./reader.ts";
 export interface OperatorPolicy extends Policy {
   /** Module files that a workflow names, or that `atalanta.yaml` beside it gives for an image: no registry and no signature speaks for them. */
   readonly files: "allow" | "deny";
+  /** Container steps: their runtime pulls what it runs. */
+  readonly containers: "allow" | "deny";
 }
 
 const keyBytes = 64 * 1024;
@@ -19,7 +21,7 @@ export async function readPolicy(
   node: unknown,
   path: string,
 ): Promise<OperatorPolicy> {
-  const parts = reader.mapping(node, "policy", ["files", "images", "otherwise"]);
+  const parts = reader.mapping(node, "policy", ["containers", "files", "images", "otherwise"]);
   const word = (key: string, usual: "allow" | "deny"): "allow" | "deny" => {
     const value = parts.get(key);
     if (value === undefined) return usual;
@@ -31,7 +33,13 @@ export async function readPolicy(
   for (const item of reader.list(parts.get("images"), "policy.images")) {
     rules.push(await rule(reader, item, { label: `policy.images[${rules.length}]`, path }));
   }
-  return { rules, otherwise: word("otherwise", "deny"), files: word("files", "allow") };
+  const otherwise = word("otherwise", "deny");
+  return {
+    rules,
+    otherwise,
+    files: word("files", otherwise),
+    containers: word("containers", otherwise),
+  };
 }
 
 interface At {
@@ -142,15 +150,24 @@ async function vouchers(
   return found;
 }
 
-/** Throws when a workflow names files, and the policy wants none. */
-export function checkFiles(policy: OperatorPolicy | undefined, files: readonly string[]): void {
-  const [first] = files;
-  if (policy?.files !== "deny" || first === undefined) return;
+/** Throws for a module file that the operator did not name, where the policy wants none. */
+export function checkFile(policy: OperatorPolicy | undefined, file: string): void {
+  if (policy?.files !== "deny") return;
   throw new Failure(
     "image-policy",
-    `The module file "${first}" may not run here: the policy wants images from registries`,
+    `The module file "${file}" may not run here: the policy wants images from registries`,
     {
-      hint: "Push it (atalanta image push) and name the image, or give --image REFERENCE=FILE yourself.",
+      hint: "Push it (atalanta image push) and name the image, or give --image REFERENCE=FILE yourself; files: allow in the policy allows all.",
     },
+  );
+}
+
+/** Throws when a workflow has container steps, and the policy wants none. */
+export function checkContainers(policy: OperatorPolicy | undefined): void {
+  if (policy?.containers !== "deny") return;
+  throw new Failure(
+    "image-policy",
+    "The workflow has container steps, which may not run here: the policy does not reach their images",
+    { hint: "Run them as Wasm, or say containers: allow in the policy." },
   );
 }

@@ -13,7 +13,7 @@ import { detectRuntime, needsContainers } from "./containers.ts";
 import { openDepot } from "./depot.ts";
 import { homeFolder } from "./home.ts";
 import { openUserImages } from "./images.ts";
-import { checkFiles } from "./policy.ts";
+import { checkContainers, checkFile } from "./policy.ts";
 import { limitsOfHost } from "./limits.ts";
 import type { Operator } from "./operator.ts";
 import { pair } from "./options.ts";
@@ -52,8 +52,8 @@ export async function openSession(options: {
 }): Promise<Session> {
   const { bundle, maxParallel, durability } = options;
   const configuration = await readConfiguration(bundle.folder, options.config);
-  const named = (bundle.workflow.spec.templates ?? []).flatMap(({ wasm }) => wasm?.module ?? []);
-  checkFiles(configuration.operator.policy, [...named, ...configuration.foreignFiles]);
+  const { policy } = configuration.operator;
+  for (const file of configuration.foreignFiles) checkFile(policy, file);
   const { permissions, secrets, authorities } = configuration.operator;
   const gate = createGate({
     permissions: {
@@ -72,9 +72,9 @@ export async function openSession(options: {
   ]);
   const limits = limitsOfHost(options.limits, configuration.operator.limits);
   await using stack = new AsyncDisposableStack();
-  const containers = (await needsContainers(bundle))
-    ? stack.use(await containerRunner())
-    : undefined;
+  const withContainers = await needsContainers(bundle);
+  if (withContainers) checkContainers(policy);
+  const containers = withContainers ? stack.use(await containerRunner()) : undefined;
   const artifacts = await openArtifactStore({
     folder: join(homeFolder(), "artifacts"),
     ...(durability === undefined ? {} : { durability }),
@@ -102,6 +102,7 @@ export async function openSession(options: {
       trust,
       artifacts,
       overrides,
+      checkFile: (file) => checkFile(policy, file),
       images,
       gate,
       depot,

@@ -9,6 +9,8 @@ import type { WasmProgram } from "./mod.ts";
 export interface ModuleSources {
   /** Module files that stand for images, by reference. */
   readonly overrides?: ReadonlyMap<string, string>;
+  /** Throws for a file that a program names and that may not run; absent: all may. */
+  readonly checkFile?: (path: string) => void;
   /** Modules of all other images; opened when a program first has one. Absent: there are none. */
   readonly images?: () => Promise<Images>;
 }
@@ -39,6 +41,7 @@ export async function makeReady(
 ): Promise<ReadyProgram> {
   const { module: asked } = program;
   const { engine, limits, onProgress } = options;
+  if ("path" in asked) options.checkFile?.(asked.path);
   const file = "path" in asked ? asked.path : options.overrides?.get(asked.image);
   if (file !== undefined) {
     const start = performance.now();
