@@ -57,9 +57,11 @@ export function endpointOf(place: Place): Endpoint | "tags" | undefined {
   const { s3, gcs, oss, azure, http, artifactory, git } = place;
   if (!isComplete(place)) return undefined;
   if (gcs) return parseEndpoint("storage.googleapis.com");
-  const written =
+  const said =
     s3?.endpoint ?? oss?.endpoint ?? azure?.endpoint ?? http?.url ?? artifactory?.url ?? git?.repo;
-  if (written === undefined) return undefined;
+  if (said === undefined) return undefined;
+  // Of a URL the path says nothing of where it goes.
+  const written = splitUrl(said).before;
   if (written.includes("{{")) return "tags";
   const web = (http ?? artifactory ?? azure) !== undefined;
   if (web && !/^https?:\/\/[^@/]*(?:[/?]|$)/i.test(written)) return undefined;

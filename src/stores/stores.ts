@@ -52,6 +52,7 @@ type Opener<Kind extends Location["kind"]> = (
 /** Each kind is loaded when it is first used, so that nobody waits for what he does not need. */
 const openers: { readonly [Kind in Location["kind"]]?: Opener<Kind> } = {
   s3: async (context) => (await import("./s3/store.ts")).openS3(context),
+  http: async (context) => (await import("./http/store.ts")).openHttp(context),
   oss: async (context) => (await import("./oss.ts")).openOss(context),
 };
 
