@@ -123,7 +123,7 @@ export class Multipart implements AsyncDisposable {
     let unsure = false;
     await bucket.retried(signal, async () => {
       // It may have been done by an attempt whose answer did not come.
-      if (unsure && (await this.#there(parts))) return;
+      if (unsure && (await this.#there(parts)) === true) return;
       try {
         const answer = await bucket.once({
           method: "POST",
@@ -143,16 +143,22 @@ export class Multipart implements AsyncDisposable {
         }
       } catch (thrown) {
         const gone = thrown instanceof Trouble && thrown.reason === "NoSuchUpload";
-        if (gone && unsure && (await this.#there(parts))) return;
+        if (gone && unsure && (await this.#there(parts)) === true) return;
         unsure = true;
         throw thrown;
+      }
+      // Some stores do both attempts at once, and have nothing for a moment or for good.
+      if (unsure && (await this.#there(parts)) === false) {
+        throw new Trouble("store-unavailable", "it put the parts together and has no object", {
+          againMs: 1000,
+        });
       }
     });
     this.#completed = true;
   }
 
-  /** Whether the object of these parts is what lies at the key. */
-  async #there(parts: readonly Part[]): Promise<boolean> {
+  /** Whether the object of these parts is what lies at the key; undefined where that cannot be seen. */
+  async #there(parts: readonly Part[]): Promise<boolean | undefined> {
     const bucket = this.#bucket;
     let headers;
     try {
@@ -164,9 +170,8 @@ export class Multipart implements AsyncDisposable {
       }));
     } catch (thrown) {
       this.#options.signal.throwIfAborted();
-      // It cannot be seen, be it not there or not ours to read.
-      if (thrown instanceof Failure) return false;
-      throw thrown;
+      if (!(thrown instanceof Failure)) throw thrown;
+      return thrown.code === "artifact-missing" ? false : undefined;
     }
     const hash = createHash("md5");
     for (const { etag } of parts) hash.update(Buffer.from(etag.replaceAll('"', ""), "hex"));
