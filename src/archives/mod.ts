@@ -2,5 +2,5 @@
 export { safeTarget } from "./links.ts";
 export { packTar, packZip, type Packable } from "./pack.ts";
 export { readTar, type ArchiveEntry } from "./tar.ts";
-export { ArchiveTree, defaultArchiveLimits, type ArchiveLimits } from "./tree.ts";
+export { allowedBytes, ArchiveTree, defaultArchiveLimits, type ArchiveLimits } from "./tree.ts";
 export { isTarball, unpack } from "./unpack.ts";

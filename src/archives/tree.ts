@@ -60,8 +60,7 @@ export class ArchiveTree implements AsyncDisposable {
 
   constructor(options: ArchiveTreeOptions) {
     this.#options = options;
-    const { totalBytes, ratio } = options.limits;
-    this.allowedBytes = Math.min(totalBytes, Math.max(ratioFrom, options.packedBytes * ratio));
+    this.allowedBytes = allowedBytes(options.limits, options.packedBytes);
   }
 
   async add(entry: ArchiveEntry): Promise<void> {
@@ -179,6 +178,11 @@ export class ArchiveTree implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#small?.close();
   }
+}
+
+/** How many bytes may come out of what has so many packed. */
+export function allowedBytes({ totalBytes, ratio }: ArchiveLimits, packedBytes: number): number {
+  return Math.min(totalBytes, Math.max(ratioFrom, packedBytes * ratio));
 }
 
 /** The name as a path inside, as Argo reads it: absolute ones begin at the folder, and one that climbs out is refused. */

@@ -6,26 +6,54 @@ import { Failure } from "../errors/mod.ts";
 import { LockFile } from "../locks/mod.ts";
 import type { TreeEntry } from "../wasi/mod.ts";
 import { parseObject } from "./failures.ts";
+import { digestOfFile } from "./file-digest.ts";
 import type { CachedImage, Image } from "./image.ts";
+import { digestOf } from "./manifest.ts";
 import type { Pulled } from "./pull.ts";
 
-/** Half pulls of processes that were killed go after a day. */
+/** What a killed process left of a tag's file goes after a day; half pulls and half removals go when nobody is at it. */
 const leftoverMs = 24 * 60 * 60_000;
 /** How often a process looks whether another one's pull has ended. */
 const lookMs = 20;
 /** A use is written down once a minute. */
 const usedMs = 60_000;
 const recordFile = "image.json";
+/** Begins the name of what is being removed. */
+const goneMark = "gone-";
 /** Raised when older records cannot be read any more: such images are pulled again. */
-const format = 1;
+const format = 2;
+/** Locks of images that this process has used and does not use now; the one that was used least recently is let go of first. */
+const mostIdle = 32;
+/** Files looked at together. */
+const together = 32;
 
 /** What lies in an image's folder. */
 interface Stored extends Pulled {
   readonly format: typeof format;
   readonly digest: string;
   readonly sizeBytes: number;
-  /** Files of the host in the folder, with their sizes. */
-  readonly files: readonly (readonly [path: string, size: number])[];
+  /** Files of the host in the folder. The module's digest is compared by who runs it. */
+  readonly files: readonly StoredFile[];
+}
+
+interface StoredFile {
+  readonly path: string;
+  readonly size: number;
+  readonly digest: string;
+}
+
+/** An image that this process has looked at. */
+interface Known {
+  readonly record: Stored;
+  /** Without reference. */
+  readonly image: Omit<Image, "reference">;
+  /** What its files looked like when their digests were right. */
+  readonly seen: ReadonlyMap<string, string>;
+}
+
+interface Held {
+  readonly lock: LockFile;
+  users: number;
 }
 
 /** What a tag was when it was looked up last. */
@@ -42,9 +70,10 @@ export class ImageCache implements Disposable {
   readonly #folder: string;
   readonly #mostBytes: number;
   /** Images that this process has a lock on, and how many use them now. */
-  readonly #held = new Map<string, { readonly lock: LockFile; users: number }>();
-  /** Records that were looked at; an image's folder never changes. */
-  readonly #known = new Map<string, Stored>();
+  readonly #held = new Map<string, Held>();
+  /** Those that nobody uses now, the least recently used first. */
+  readonly #idle = new Set<string>();
+  readonly #known = new Map<string, Known>();
 
   private constructor(folder: string, mostBytes: number) {
     this.#folder = folder;
@@ -79,9 +108,9 @@ export class ImageCache implements Disposable {
     }
   }
 
-  /** A new folder for a pull; the caller removes it. */
-  async partial(): Promise<string> {
-    const path = join(this.#folder, "partial", randomUUID());
+  /** A new folder for a pull, of who has it alone; the caller removes it. */
+  async partial(digest: string): Promise<string> {
+    const path = join(this.#folder, "partial", `${fileName(digest)}.${randomUUID()}`);
     await this.#storing(() => mkdir(path));
     return path;
   }
@@ -89,16 +118,20 @@ export class ImageCache implements Disposable {
   /** Makes a pulled folder the image's. */
   async add(digest: string, folder: string, pulled: Pulled): Promise<void> {
     await this.#storing(async () => {
-      const files: (readonly [string, number])[] = [];
+      const files: StoredFile[] = [];
       const found = await readdir(folder, { withFileTypes: true, recursive: true });
       for (const item of found) {
         if (!item.isFile()) continue;
-        const path = join(item.parentPath, item.name);
-        files.push([path.slice(folder.length + 1), (await stat(path)).size]);
+        const host = join(item.parentPath, item.name);
+        const path = host.slice(folder.length + 1);
+        const { module } = pulled;
+        const its = path === module.path ? module.digest : await digestOfFile(host);
+        files.push({ path, size: (await stat(host)).size, digest: its });
       }
-      const sizeBytes = files.reduce((sum, [, size]) => sum + size, 0);
+      const sizeBytes = files.reduce((sum, { size }) => sum + size, 0);
       const record: Stored = { ...pulled, format, digest, sizeBytes, files };
-      await writeFile(join(folder, recordFile), JSON.stringify(record));
+      const text = JSON.stringify(record);
+      await writeFile(join(folder, recordFile), `${digestOf(Buffer.from(text))}\n${text}`);
       await this.remove(digest);
       await rename(folder, this.#imagePath(digest));
     });
@@ -109,15 +142,12 @@ export class ImageCache implements Disposable {
   async get(digest: string, reference: string): Promise<(Image & Disposable) | undefined> {
     const lease = this.#hold(digest);
     try {
-      const record = lease && (await this.#read(digest));
-      if (!record) {
+      const image = lease && (await this.#storing(() => this.#read(digest)));
+      if (!image) {
         lease?.[Symbol.dispose]();
         return undefined;
       }
-      return {
-        ...this.#imageOf(record, reference),
-        [Symbol.dispose]: () => lease[Symbol.dispose](),
-      };
+      return { ...image, reference, [Symbol.dispose]: () => lease[Symbol.dispose]() };
     } catch (thrown) {
       lease?.[Symbol.dispose]();
       throw thrown;
@@ -127,7 +157,7 @@ export class ImageCache implements Disposable {
   /** Takes an image away, whoever uses it: it is damaged, or to be replaced. */
   async remove(digest: string): Promise<void> {
     this.#known.delete(digest);
-    const aside = join(this.#folder, "partial", randomUUID());
+    const aside = join(this.#folder, "partial", `${goneMark}${randomUUID()}`);
     try {
       await rename(this.#imagePath(digest), aside);
     } catch (thrown) {
@@ -163,17 +193,19 @@ export class ImageCache implements Disposable {
       }
       const images: CachedImage[] = [];
       for (const name of await readdir(join(this.#folder, "images"))) {
-        const digest = name.replace("-", ":");
+        const digest = digestIn(name);
         const record = await this.#load(digest);
         if (!record) continue;
-        const { mtimeMs } = await stat(join(this.#imagePath(digest), recordFile));
+        const found = await stat(join(this.#imagePath(digest), recordFile)).catch(() => undefined);
+        // Another process has removed it meanwhile.
+        if (!found) continue;
         images.push({
           digest,
           references: (references.get(digest) ?? []).toSorted(),
           packaging: record.packaging,
           moduleDigest: record.module.digest,
           sizeBytes: record.sizeBytes,
-          usedAt: mtimeMs,
+          usedAt: found.mtimeMs,
           inUse: this.#isUsed(digest),
         });
       }
@@ -206,8 +238,7 @@ export class ImageCache implements Disposable {
   async #removeUnused(digest: string): Promise<boolean> {
     const held = this.#held.get(digest);
     if (held && held.users > 0) return false;
-    held?.lock[Symbol.dispose]();
-    this.#held.delete(digest);
+    this.#letGo(digest);
     using lock = LockFile.take(this.#lockPath(digest, "use"), 0);
     if (!lock) return false;
     await this.#storing(() => this.remove(digest));
@@ -231,32 +262,59 @@ export class ImageCache implements Disposable {
       held = { lock, users: 0 };
       this.#held.set(digest, held);
     }
-    const { users } = held;
-    held.users = users + 1;
+    held.users++;
+    this.#idle.delete(digest);
     const mine = held;
     let over = false;
     return {
-      [Symbol.dispose]() {
+      [Symbol.dispose]: () => {
         if (!over) mine.users--;
+        if (!over && mine.users === 0 && this.#held.get(digest) === mine) this.#rest(digest);
         over = true;
       },
     };
   }
 
-  async #read(digest: string): Promise<Stored | undefined> {
-    const record = this.#known.get(digest) ?? (await this.#load(digest));
+  /** Nobody uses it now. A few of those are kept, so that the next user need not look at them again. */
+  #rest(digest: string): void {
+    this.#idle.add(digest);
+    const [oldest] = this.#idle;
+    if (this.#idle.size > mostIdle && oldest !== undefined) this.#letGo(oldest);
+  }
+
+  #letGo(digest: string): void {
+    this.#held.get(digest)?.lock[Symbol.dispose]();
+    this.#held.delete(digest);
+    this.#idle.delete(digest);
+    this.#known.delete(digest);
+  }
+
+  /** What was seen before is only looked at; what is new to this process, or looks otherwise than it did, is compared by its digests. */
+  async #read(digest: string): Promise<Known["image"] | undefined> {
+    const known = this.#known.get(digest);
+    const record = known?.record ?? (await this.#load(digest));
     if (!record) return undefined;
     const folder = this.#imagePath(digest);
-    for (const [path, size] of record.files) {
-      const found = await stat(join(folder, path)).catch(() => undefined);
-      if (found?.size !== size) {
-        this.#known.delete(digest);
-        return undefined;
-      }
+    const seen = new Map<string, string>();
+    const isWhole = async ({ path, size, digest: wanted }: StoredFile): Promise<boolean> => {
+      const host = join(folder, path);
+      const found = await stat(host).catch(() => undefined);
+      if (found?.size !== size) return false;
+      const looks = `${found.ino} ${found.mtimeMs}`;
+      seen.set(path, looks);
+      if (path === record.module.path || known?.seen.get(path) === looks) return true;
+      return (await digestOfFile(host)) === wanted;
+    };
+    for (let from = 0; from < record.files.length; from += together) {
+      const whole = await Promise.all(record.files.slice(from, from + together).map(isWhole));
+      if (whole.every(Boolean)) continue;
+      this.#known.delete(digest);
+      return undefined;
     }
-    this.#known.set(digest, record);
+    const image = known?.image ?? this.#imageOf(record);
+    this.#known.set(digest, { record, image, seen });
     await this.#touch(join(folder, recordFile));
-    return record;
+    return image;
   }
 
   async #load(digest: string): Promise<Stored | undefined> {
@@ -267,13 +325,17 @@ export class ImageCache implements Disposable {
       if (isMissing(thrown)) return undefined;
       throw this.#failure(thrown);
     }
-    const parsed = parseObject(text);
+    // After a power failure a file may have its length and not its bytes.
+    const line = text.indexOf("\n");
+    const body = text.slice(line + 1);
+    if (text.slice(0, line) !== digestOf(Buffer.from(body))) return undefined;
+    const parsed = parseObject(body);
     if (parsed?.["format"] !== format || parsed["digest"] !== digest) return undefined;
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one of us wrote it; a damaged one is no JSON, or its files have other sizes
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one of us wrote it, and it is not damaged
     return parsed as unknown as Stored;
   }
 
-  #imageOf(record: Stored, reference: string): Image {
+  #imageOf(record: Stored): Known["image"] {
     const folder = this.#imagePath(record.digest);
     const { path, ...module } = record.module;
     const entries = record.entries.map((entry): TreeEntry =>
@@ -282,7 +344,6 @@ export class ImageCache implements Disposable {
         : entry,
     );
     return {
-      reference,
       digest: record.digest,
       packaging: record.packaging,
       module: { ...module, path: join(folder, path) },
@@ -314,18 +375,23 @@ export class ImageCache implements Disposable {
     for (const name of await readdir(folder)) {
       const path = join(folder, name);
       const found = await stat(path).catch(() => undefined);
-      if (found && Date.now() - found.mtimeMs > leftoverMs) {
+      const [digest] = name.split(".");
+      const left =
+        digest !== undefined && digest !== name
+          ? !LockFile.isTaken(this.#lockPath(digestIn(digest), "pull"))
+          : name.startsWith(goneMark);
+      if (found && (left || Date.now() - found.mtimeMs > leftoverMs)) {
         await rm(path, { recursive: true, force: true });
       }
     }
   }
 
   #imagePath(digest: string): string {
-    return join(this.#folder, "images", digest.replace(":", "-"));
+    return join(this.#folder, "images", fileName(digest));
   }
 
   #lockPath(digest: string, what: "pull" | "use"): string {
-    return join(this.#folder, "locks", `${digest.replace(":", "-")}.${what}`);
+    return join(this.#folder, "locks", `${fileName(digest)}.${what}`);
   }
 
   /** References have slashes and may be long. */
@@ -352,9 +418,17 @@ export class ImageCache implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { lock } of this.#held.values()) lock[Symbol.dispose]();
-    this.#held.clear();
+    for (const digest of this.#held.keys()) this.#letGo(digest);
   }
+}
+
+/** A digest as a file's name. */
+function fileName(digest: string): string {
+  return digest.replace(":", "-");
+}
+
+function digestIn(name: string): string {
+  return name.replace("-", ":");
 }
 
 function isMissing(thrown: unknown): boolean {

@@ -58,6 +58,8 @@ export interface Images extends AsyncDisposable {
 }
 
 const defaultMostBytes = 10 * 1024 ** 3;
+/** Tags of which one is known for a moment. */
+const remembered = 1000;
 
 /** Opens the cache of images, making its folder when it is not there. No registry is asked before it must be. */
 export async function openImages(options: ImagesOptions): Promise<Images> {
@@ -70,6 +72,8 @@ class Pulling implements Images {
   readonly #options: ImagesOptions;
   readonly #lookups = new Shared<string>();
   readonly #pulls = new Shared<void>();
+  /** What registries said of tags whose images are not here yet. */
+  readonly #found = new Map<string, string>();
   #registry: Promise<Registry> | undefined;
 
   constructor(cache: ImageCache, options: ImagesOptions) {
@@ -104,7 +108,9 @@ class Pulling implements Images {
     }
     return this.#lookups.join(name, signal, async (shared) => {
       const registry = await this.#open();
-      return registry.resolve(reference, { signal: shared });
+      const digest = await registry.resolve(reference, { signal: shared });
+      this.#remember(name, digest);
+      return digest;
     });
   }
 
@@ -115,28 +121,31 @@ class Pulling implements Images {
     const digest = options.digest ?? (await this.#resolve(text, options));
     const name = formatReference(asked);
     const reference = { ...asked, digest };
-    const present = await this.#cache.get(digest, name);
-    if (present) {
-      await this.#checked(present, reference, signal);
-      await this.#tagged(asked, digest);
-      return present;
-    }
-    if (options.pullPolicy === "Never") throw notHere(name);
+    const { registry, repository } = asked;
+    // Under another name the same image may have another login, and another word of the policy.
+    const shared = formatReference({ registry, repository, digest });
     for (let attempt = 1; ; attempt++) {
-      await this.#pulls.join(digest, signal, (shared) =>
-        this.#cache.alone(digest, () => this.#pull(reference, shared, onProgress), shared),
-      );
       const image = await this.#cache.get(digest, name);
       if (image) {
-        await this.#tagged(asked, digest);
-        return image;
+        try {
+          await this.#checked(reference, signal);
+          await this.#tagged(asked, digest);
+          return image;
+        } catch (thrown) {
+          image[Symbol.dispose]();
+          throw thrown;
+        }
       }
+      if (options.pullPolicy === "Never") throw notHere(name);
       // Another process has removed it at once; that does not happen again and again.
-      if (attempt === 3) {
+      if (attempt > 3) {
         throw new Failure("storage", `The image ${name} is gone as soon as it is here`, {
-          hint: "Is the cache too small for it? Look at images.size of the configuration.",
+          hint: "Is the cache too small for it? Look at imageCache.size of the configuration.",
         });
       }
+      await this.#pulls.join(shared, signal, (stop) =>
+        this.#cache.alone(digest, () => this.#pull(reference, stop, onProgress), stop),
+      );
     }
   }
 
@@ -149,7 +158,7 @@ class Pulling implements Images {
     using here = await this.#cache.get(reference.digest, "");
     if (here) return;
     const registry = await this.#open();
-    const folder = await this.#cache.partial();
+    const folder = await this.#cache.partial(reference.digest);
     try {
       const { limits, policy } = this.#options;
       const pulled = await pull({
@@ -167,26 +176,28 @@ class Pulling implements Images {
     }
   }
 
-  /** An image may have come when the policy was another one. */
+  /** An image may have come under another policy or name, or with another process. What is checked already costs nothing. */
   async #checked(
-    image: Disposable,
     reference: Reference & { readonly digest: string },
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { policy } = this.#options;
-    if (!policy) return;
-    try {
-      await policy.checkImage(reference, { registry: await this.#open(), signal });
-    } catch (thrown) {
-      image[Symbol.dispose]();
-      throw thrown;
-    }
+    await policy?.checkImage(reference, { registry: await this.#open(), signal });
   }
 
+  /** A digest that was looked up long ago, as that of a run which goes on, is not what the tag is now. */
   async #tagged(reference: Reference, digest: string): Promise<void> {
-    if (reference.digest === undefined) {
-      await this.#cache.setTag(formatReference(reference), digest);
-    }
+    const name = formatReference(reference);
+    if (this.#found.get(name) !== digest) return;
+    this.#found.delete(name);
+    await this.#cache.setTag(name, digest);
+  }
+
+  #remember(name: string, digest: string): void {
+    this.#found.delete(name);
+    this.#found.set(name, digest);
+    const [oldest] = this.#found.keys();
+    if (this.#found.size > remembered && oldest !== undefined) this.#found.delete(oldest);
   }
 
   #open(): Promise<Registry> {

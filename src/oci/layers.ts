@@ -3,7 +3,13 @@ import { createReadStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import { ArchiveTree, readTar, type ArchiveEntry, type ArchiveLimits } from "../archives/mod.ts";
+import {
+  allowedBytes,
+  ArchiveTree,
+  readTar,
+  type ArchiveEntry,
+  type ArchiveLimits,
+} from "../archives/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import type { TreeEntry } from "../wasi/mod.ts";
 
@@ -20,6 +26,8 @@ const whiteout = ".wh.";
 const opaque = ".wh..wh..opq";
 /** Headers and padding of a layer come beside what its files have. */
 const overheadBytes = 1024;
+/** Names of what is gone lie in memory. */
+const mostHiddenBytes = 16 * 1024 * 1024;
 
 /**
  * Lays an image's layers over each other (image-spec, "Image Layer Filesystem Changeset"): what a later one has counts, and what it says is gone, is.
@@ -34,17 +42,24 @@ export async function unpackLayers(
   },
 ): Promise<readonly TreeEntry[]> {
   let tree: ReadonlyMap<string, TreeEntry> = new Map();
+  const { limits } = options;
+  const packedBytes = layers.reduce((sum, { size }) => sum + size, 0);
+  // Many small layers together may not have more come out of them than a single one of their size.
+  let left = allowedBytes(limits, packedBytes);
   for (const [at, layer] of layers.entries()) {
     const scratch = join(options.scratch, `layer-${at + 1}`);
     await mkdir(scratch);
     try {
-      tree = over(tree, await unpackLayer(layer, { ...options, scratch }));
+      const own = { ...limits, totalBytes: left };
+      const changes = await unpackLayer(layer, { ...options, limits: own, packedBytes, scratch });
+      left = Math.max(0, left - changes.filesBytes);
+      tree = over(tree, changes);
     } catch (thrown) {
       if (!(thrown instanceof Failure && thrown.code === "archive-invalid")) throw thrown;
       throw damagedLayer(at, thrown.message.replace("The archive cannot be unpacked: ", ""));
     }
-    if (tree.size > options.limits.entries) {
-      throw damagedLayer(at, `there are more than ${options.limits.entries} entries with it`);
+    if (tree.size > limits.entries) {
+      throw damagedLayer(at, `there are more than ${limits.entries} entries with it`);
     }
   }
   return [...tree.values()];
@@ -52,6 +67,7 @@ export async function unpackLayers(
 
 /** One layer: what it has, and what it says is gone. */
 interface Changes {
+  readonly filesBytes: number;
   readonly entries: readonly TreeEntry[];
   /** Paths that are gone, with all below them. */
   readonly hidden: ReadonlySet<string>;
@@ -64,19 +80,25 @@ async function unpackLayer(
   {
     scratch,
     limits,
+    packedBytes,
     signal,
   }: {
     readonly scratch: string;
     readonly limits: ArchiveLimits;
+    /** Of all layers. */
+    readonly packedBytes: number;
     readonly signal?: AbortSignal | undefined;
   },
 ): Promise<Changes> {
   const hidden = new Set<string>();
   const emptied = new Set<string>();
-  await using tree = new ArchiveTree({ scratch, limits, packedBytes: layer.size });
+  let hiddenBytes = 0;
+  let filesBytes = 0;
+  await using tree = new ArchiveTree({ scratch, limits, packedBytes });
   const whole = new Whole(layer, tree.allowedBytes + limits.entries * overheadBytes);
   for await (const entry of readTar(whole)) {
     signal?.throwIfAborted();
+    filesBytes += entry.size;
     const parts = entry.path.split("/").filter((part) => part !== "" && part !== ".");
     const name = parts.at(-1) ?? "";
     const folder = parts.slice(0, -1).join("/");
@@ -85,12 +107,13 @@ async function unpackLayer(
       const gone = name.slice(whiteout.length);
       hidden.add(folder === "" ? gone : `${folder}/${gone}`);
     } else await tree.add(rooted(entry, parts.length));
-    if (hidden.size + emptied.size > limits.entries) {
-      throw new Failure("archive-invalid", `it hides more than ${limits.entries} files`);
+    if (name.startsWith(whiteout)) hiddenBytes += entry.path.length;
+    if (hiddenBytes > mostHiddenBytes || hidden.size + emptied.size > limits.entries) {
+      throw new Failure("archive-invalid", "it hides more files than an image has");
     }
   }
   await whole.check();
-  return { entries: tree.entries(), hidden, emptied };
+  return { filesBytes, entries: tree.entries(), hidden, emptied };
 }
 
 /** A link to an absolute path is one to the root of the image. */

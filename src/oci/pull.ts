@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { defaultArchiveLimits } from "../archives/mod.ts";
@@ -7,6 +5,7 @@ import type { Failure } from "../errors/mod.ts";
 import { limitFailure, type Limits } from "../limits/mod.ts";
 import type { TreeEntry } from "../wasi/mod.ts";
 import type { Registry } from "./client.ts";
+import { digestOfFile } from "./file-digest.ts";
 import { unpackLayers, type LayerFile } from "./layers.ts";
 import type { Manifest } from "./manifest.ts";
 import {
@@ -52,6 +51,8 @@ const deepest = 3;
 /** A config is a page of JSON. */
 const configBytes = 4 * 1024 * 1024;
 const mostLayers = 128;
+/** Names of repositories may be longer than a file's. */
+const shownName = 100;
 const nothingSaid = { entrypoint: [], command: [], environment: [], workingDir: "" };
 
 /** Brings an image into a folder and finds its module. */
@@ -75,7 +76,7 @@ export async function pull(options: PullOptions): Promise<Pulled> {
   await fetchAll([{ ...layer, path }], options);
   await checkModule(path, `layer "${layer.mediaType}"`);
   // The module's digest is ours, whatever algorithm the layer's has.
-  const module = { path: name, digest: await digestOf(path), size: layer.size };
+  const module = { path: name, digest: await digestOfFile(path), size: layer.size };
   return { packaging, module, config: nothingSaid, entries: [] };
 }
 
@@ -124,8 +125,10 @@ async function pullFiles(
   });
   for (const { path } of blobs) await rm(path);
   const found = findModule(entries, config, packaging);
-  const module = await moduleAt(found, options);
-  const below = (path: string): string => path.slice(folder.length + 1);
+  const { moved, ...module } = await moduleAt(found, options);
+  // A hard link to the module is another name of the same file.
+  const below = (path: string): string =>
+    path === moved ? module.path : path.slice(folder.length + 1);
   return {
     packaging,
     module,
@@ -198,14 +201,18 @@ function fileAt(tree: ReadonlyMap<string, TreeEntry>, path: string): FileEntry |
 }
 
 /** A module has a file of its own. */
-async function moduleAt(entry: FileEntry, options: PullOptions): Promise<Pulled["module"]> {
+async function moduleAt(
+  entry: FileEntry,
+  options: PullOptions,
+): Promise<Pulled["module"] & { readonly moved?: string }> {
   const { folder, limits } = options;
   const { content } = entry;
   if (content.kind !== "slice") throw new Error("what came out of a layer lies in a file");
   if (content.size > limits.moduleBytes) throw tooLarge(content.size, options);
   const name = moduleFile(options);
   const path = join(folder, name);
-  if ((await stat(content.path)).size === content.size) await rename(content.path, path);
+  const whole = (await stat(content.path)).size === content.size;
+  if (whole) await rename(content.path, path);
   else {
     await using from = await open(content.path);
     await using to = await open(path, "wx");
@@ -214,7 +221,8 @@ async function moduleAt(entry: FileEntry, options: PullOptions): Promise<Pulled[
     await to.writeFile(bytes);
   }
   await checkModule(path, `entry point "${entry.path.slice(0, 200)}"`);
-  return { path: name, digest: await digestOf(path), size: content.size };
+  const module = { path: name, digest: await digestOfFile(path), size: content.size };
+  return whole ? { ...module, moved: content.path } : module;
 }
 
 async function fetchAll(
@@ -240,7 +248,7 @@ async function fetchAll(
 
 /** Messages show the file's name. */
 function moduleFile({ reference: { repository } }: PullOptions): string {
-  return `${repository.slice(repository.lastIndexOf("/") + 1)}.wasm`;
+  return `${repository.slice(repository.lastIndexOf("/") + 1).slice(0, shownName)}.wasm`;
 }
 
 /** A word on what else it is, before anything is compiled. */
@@ -251,12 +259,6 @@ async function checkModule(path: string, what: string): Promise<void> {
   if (start.toString("latin1") === "\0asm") return;
   const elf = start.toString("latin1") === "\x7fELF" ? ", but a program for Linux" : "";
   throw unfit(`its ${what} is no WebAssembly module${elf}`);
-}
-
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const piece of createReadStream(path)) hash.update(piece);
-  return `sha256:${hash.digest("hex")}`;
 }
 
 function tooLarge(size: number, { limits }: PullOptions): Failure {

@@ -3,6 +3,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import {
   globSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
@@ -16,10 +17,12 @@ import { after, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { Failure } from "../../src/errors/mod.ts";
 import { defaultLimits } from "../../src/limits/mod.ts";
+import { LockFile } from "../../src/locks/mod.ts";
 import {
   openImages,
   openRegistry,
   type Image,
+  type ImagePolicy,
   type Images,
   type ImagesOptions,
 } from "../../src/oci/mod.ts";
@@ -352,6 +355,44 @@ describe("What is no image for us", () => {
     ],
   ];
   const bomb = gzipSync(Buffer.alloc(10 * 1024 * 1024));
+  test("has its module under each of its names, however long the image's is", async () => {
+    await using server = await StandInRegistry.start();
+    const big = Buffer.concat([
+      hello,
+      Buffer.from([0, 0x81, 0x80, 0x08, 0]),
+      Buffer.alloc(131_072),
+    ]);
+    const repository = "long".repeat(55);
+    putWasiImage(server, {
+      repository,
+      tag: "1",
+      archives: [
+        tar(
+          { name: "box.wasm", body: big, mode: 0o755 },
+          { name: "bin/ls", type: "1", target: "box.wasm" },
+        ),
+      ],
+      run: { Entrypoint: ["/box.wasm"] },
+    });
+    await using images = await open();
+    using image = await images.get(`${server.host}/${repository}:1`);
+    assert.equal(image.module.digest, digestOf(big));
+    assert.equal(fileOf(image, "bin/ls"), big.toString());
+  });
+
+  test("is refused when its layers together are a bomb and none of them is one alone", async () => {
+    await using server = await StandInRegistry.start();
+    const zeros = Buffer.alloc(100 * 1024 * 1024);
+    const archives = [1, 2, 3].map((at) => tar({ name: `zeros-${at}`, body: zeros }));
+    archives.push(tar({ name: "a.wasm", body: hello }));
+    putWasiImage(server, { repository: "a", tag: "1", archives, run: { Entrypoint: ["/a.wasm"] } });
+    await using images = await open();
+    await assert.rejects(
+      images.get(`${server.host}/a:1`),
+      failed("image-invalid", "Layer 3", "bytes come out of it"),
+    );
+  });
+
   for (const [name, put, ...words] of cases) {
     test(`is refused with what was found: ${name}`, async () => {
       await using server = await StandInRegistry.start();
@@ -418,6 +459,10 @@ describe("When a registry is asked", () => {
     using now = await images.get(name, { pullPolicy: "Always" });
     assert.equal(now.digest, second.digest);
     assert.equal(now.module.digest, digestOf(other));
+    // A run that goes on has what it had, and that does not move the tag back.
+    using again = await images.get(name, { digest: first.digest });
+    assert.equal(again.module.digest, digestOf(hello));
+    assert.equal(await images.resolve(name, { pullPolicy: "Never" }), second.digest);
   });
 
   test("a thousand who ask at once are one pull", async () => {
@@ -481,6 +526,58 @@ describe("The cache", () => {
       using image = await images.get(name);
       assert.ok(readFileSync(image.module.path).equals(hello), file);
     }
+  });
+
+  test("notices a file besides the module that is damaged and has its length", async () => {
+    await using server = await StandInRegistry.start();
+    putWasiImage(server, {
+      repository: "step",
+      tag: "1",
+      archives: [tar({ name: "a.wasm", body: hello }, { name: "large", body: large })],
+      run: { Entrypoint: ["/a.wasm"] },
+    });
+    const folder = join(base, String(folders++));
+    const name = `${server.host}/step:1`;
+    const [flip, spoil] = [
+      (path: string) => writeFileSync(path, readFileSync(path).fill("x", 70_000, 70_001)),
+      (path: string) => writeFileSync(path, readFileSync(path).fill(0)),
+    ];
+    for (const [file, harm] of [
+      ["layer-1/file-1", flip],
+      ["image.json", spoil],
+    ] as const) {
+      await using images = await open({ folder });
+      // It is noticed in the process that has seen it whole, and in a new one.
+      for (const reader of [images, await open({ folder })]) {
+        (await reader.get(name))[Symbol.dispose]();
+        if (reader === images && file === "image.json") continue;
+        const [path] = globSync(`images/*/${file}`, { cwd: folder });
+        harm(join(folder, path ?? assert.fail()));
+        const fresh = reader === images ? reader : await open({ folder });
+        using image = await fresh.get(name);
+        assert.equal(fileOf(image, "large"), large.toString());
+        await reader[Symbol.asyncDispose]();
+        if (fresh !== reader) await fresh[Symbol.asyncDispose]();
+      }
+    }
+  });
+
+  test("removes half pulls as soon as nobody is at them", async () => {
+    const folder = join(base, String(folders++));
+    await (await open({ folder }))[Symbol.asyncDispose]();
+    const half = `sha256-${"a".repeat(64)}.0`;
+    for (const name of [half, "gone-1", "other"]) {
+      mkdirSync(join(folder, "partial", name));
+      writeFileSync(join(folder, "partial", name, "x"), "x");
+    }
+    {
+      using lock = LockFile.take(join(folder, "locks", `sha256-${"a".repeat(64)}.pull`));
+      assert.ok(lock);
+      await (await open({ folder }))[Symbol.asyncDispose]();
+      assert.deepEqual(readdirSync(join(folder, "partial")), ["other", half]);
+    }
+    await (await open({ folder }))[Symbol.asyncDispose]();
+    assert.deepEqual(readdirSync(join(folder, "partial")), ["other"]);
   });
 
   test("keeps what was used last and what is in use, within its size", async () => {
@@ -560,5 +657,42 @@ describe("The cache", () => {
     assert.equal(sizes[0], sizes[1]);
     const blobs = server.seen.slice(before).filter(({ url }) => url.includes("/blobs/"));
     assert.equal(blobs.length, 1);
+  });
+});
+
+describe("A policy", () => {
+  test("is asked for everybody's own name, also of those who wait for one pull", async () => {
+    await using server = await StandInRegistry.start({
+      fault: ({ url = "" }) =>
+        url.includes("/blobs/") ? { kind: "late", afterMs: 50 } : undefined,
+    });
+    const { digest } = putArtifact(server, { repository: "good", tag: "1", module: hello });
+    putArtifact(server, { repository: "bad", tag: "1", module: hello });
+    const folder = join(base, String(folders++));
+    const policy: ImagePolicy = {
+      checkName: () => undefined,
+      checkImage: ({ repository }) =>
+        repository === "bad"
+          ? Promise.reject(new Failure("image-policy", "bad may not run"))
+          : Promise.resolve(),
+    };
+    await using free = await open({ folder });
+    await using strict = await open({ folder, policy });
+    const refused = failed("image-policy", "bad may not run");
+    const all = [
+      free.get(`${server.host}/bad:1`),
+      strict.get(`${server.host}/good@${digest}`),
+      strict.get(`${server.host}/bad@${digest}`),
+      strict.get(`${server.host}/bad:1`),
+    ];
+    const [first, good, ...bad] = await Promise.allSettled(all);
+    assert.equal(first?.status, "fulfilled");
+    assert.equal(good?.status, "fulfilled");
+    for (const end of bad) {
+      assert.equal(end.status, "rejected");
+      refused(end.status === "rejected" && end.reason);
+    }
+    await assert.rejects(strict.get(`${server.host}/bad:1`), refused);
+    assert.equal(server.seen.filter(({ url }) => url.includes("/blobs/")).length, 1);
   });
 });
