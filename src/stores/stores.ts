@@ -53,6 +53,7 @@ type Opener<Kind extends Location["kind"]> = (
 const openers: { readonly [Kind in Location["kind"]]?: Opener<Kind> } = {
   s3: async (context) => (await import("./s3/store.ts")).openS3(context),
   http: async (context) => (await import("./http/store.ts")).openHttp(context),
+  git: async (context) => (await import("./git/store.ts")).openGit(context),
   oss: async (context) => (await import("./oss.ts")).openOss(context),
 };
 
