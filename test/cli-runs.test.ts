@@ -200,7 +200,7 @@ describe("atalanta run", () => {
     const workflow = join(home.folder, "flow.yaml");
     writeFileSync(
       workflow,
-      "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {generateName: flow-}\nspec:\n  entrypoint: a\n  templates: [{name: a, wasm: {image: act, args: [line, hi]}}]\n",
+      "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {generateName: flow-}\nspec:\n  entrypoint: a\n  templates: [{name: a, wasm: {image: act, imagePullPolicy: Never, args: [line, hi]}}]\n",
     );
     const file = join(home.folder, "atalanta.yaml");
     writeFileSync(file, `images:\n  act: ${join(root, "test/guests/act/act.wasm")}\n`);
@@ -220,7 +220,7 @@ describe("atalanta run", () => {
     rmSync(file);
     const missing = home.run(["run", workflow, "--quiet", "--name", "flow-missing"]);
     assert.equal(missing.status, 1);
-    assert.match(missing.stderr, /"act"/);
+    assert.match(missing.stderr, /docker\.io\/library\/act:latest is not here/);
     const given = ["--image", `act=${join(root, "test/guests/act/act.wasm")}`];
     assert.equal(home.run(["retry", "flow-missing", "--quiet", ...given]).status, 0);
   });

@@ -429,4 +429,20 @@ describe("atalanta image", () => {
     assert.match(missing.stderr, /image-not-found/);
     assert.equal((await atalanta("image", "pull", "A")).status, 2);
   });
+
+  test("keeps as many of them as the operator says", async () => {
+    await using server = await StandInRegistry.start();
+    putArtifact(server, { repository: "one", tag: "1", module: hello });
+    putArtifact(server, { repository: "two", tag: "1", module: probe });
+    const config = join(home.folder, "cache.yaml");
+    const pull = (size: string): Promise<{ status: number | null; stderr: string }> => {
+      writeFileSync(config, `imageCache: {size: ${size}}\n`);
+      return atalanta("image", "pull", "--config", config, `${server.host}/one:1`, `${server.host}/two:1`); // prettier-ignore
+    };
+    assert.equal((await pull("1000")).status, 0);
+    assert.match((await atalanta("image", "ls", "-q")).stdout, /^[^\n]*two:1@\S+\n$/);
+    const wrong = await pull("much");
+    assert.equal(wrong.status, 2);
+    assert.match(wrong.stderr, /cache\.yaml:1:20.*imageCache\.size: "much" is not a size/);
+  });
 });

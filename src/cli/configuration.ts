@@ -29,6 +29,7 @@ const longest = 1024 * 1024;
 const knownKeys = [
   "artifactRepositories",
   "artifactRepository",
+  "imageCache",
   "images",
   "limits",
   "permissions",
@@ -41,6 +42,7 @@ const knownKeys = [
 const operatorKeys = [
   "artifactRepositories",
   "artifactRepository",
+  "imageCache",
   "limits",
   "permissions",
   "policy",

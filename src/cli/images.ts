@@ -16,13 +16,14 @@ function imagesFolder(): string {
 
 /** The user's images, with the logins of docker and podman. Loaded when an image is first wanted: most runs have module files. */
 export async function openUserImages(
-  operator: Pick<Operator, "registries" | "permissions" | "policy">,
+  operator: Pick<Operator, "registries" | "permissions" | "policy" | "imageCacheBytes">,
   options: { readonly limits: Limits; readonly allowAddresses?: readonly string[] },
 ): Promise<Images> {
   const { imagePolicy, openImages } = await import("../oci/mod.ts");
   return openImages({
     folder: imagesFolder(),
     limits: options.limits,
+    ...(operator.imageCacheBytes === undefined ? {} : { mostBytes: operator.imageCacheBytes }),
     ...(operator.policy ? { policy: imagePolicy(operator.policy) } : {}),
     registry: () => registryOf(operator, options.allowAddresses ?? []),
   });

@@ -1,7 +1,13 @@
 import { dirname, resolve } from "node:path";
 import { isScalar } from "yaml";
 import { Failure } from "../errors/mod.ts";
-import { ceilings, hostLimits, type AskedHostLimits, type LimitKey } from "../limits/mod.ts";
+import {
+  ceilings,
+  hostLimits,
+  parseBytes,
+  type AskedHostLimits,
+  type LimitKey,
+} from "../limits/mod.ts";
 import type { GateOptions, Secret } from "../network/mod.ts";
 import type { RegistrySettings } from "../oci/mod.ts";
 import type { ConfigurationFile } from "./configuration.ts";
@@ -17,6 +23,8 @@ export interface Operator extends Required<
   /** How registries of images are met, by their names. */
   readonly registries: ReadonlyMap<string, RegistrySettings>;
   readonly repositories: Repositories;
+  /** What all images may take on this disk. */
+  readonly imageCacheBytes?: number;
   /** Which modules may run; all of them when it is absent. */
   readonly policy?: OperatorPolicy;
 }
@@ -35,7 +43,7 @@ export const nobody: Operator = {
 const secretBytes = 64 * 1024;
 const authorityBytes = 4 * 1024 * 1024;
 
-/** Reads `limits:`, `permissions:`, `policy:`, `registries:` and `secrets:` of a configuration. Values of secrets are not read before a step needs them. */
+/** Reads `imageCache:`, `limits:`, `permissions:`, `policy:`, `registries:` and `secrets:` of a configuration. Values of secrets are not read before a step needs them. */
 export async function readOperator(file: ConfigurationFile): Promise<Operator> {
   const { root, path } = file;
   const reader = new Reader(file);
@@ -58,6 +66,7 @@ export async function readOperator(file: ConfigurationFile): Promise<Operator> {
     repositories: readRepositories(file, given),
     limits: limits(reader, root.get("limits")),
     registries: await registries(reader, root.get("registries"), path),
+    ...imageCache(reader, root.get("imageCache")),
     ...(root.has("policy") ? { policy: await readPolicy(reader, root.get("policy"), path) } : {}),
     authorities:
       caFile === undefined
@@ -95,6 +104,15 @@ function limits(reader: Reader, node: unknown): AskedHostLimits {
     asked[key as LimitKey] = written;
   }
   return asked;
+}
+
+function imageCache(reader: Reader, node: unknown): Pick<Operator, "imageCacheBytes"> {
+  const size = reader.mapping(node, "imageCache", ["size"]).get("size");
+  if (size === undefined) return {};
+  const name = "imageCache.size";
+  const written =
+    isScalar(size) && typeof size.value === "number" ? size.value : reader.text(size, name);
+  return { imageCacheBytes: reader.checked(size, name, () => parseBytes(written)) };
 }
 
 async function registries(
