@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { after, before, describe, test } from "node:test";
+import { root } from "../cli/command.ts";
 import { leaf, User } from "./setting.ts";
 import { WebServer } from "./web-server.ts";
 
@@ -240,6 +246,79 @@ describe("http", () => {
     assert.equal(web.asked("/packed").length, 2);
     assert.notEqual(web.asked("/packed")[1]?.headers["content-length"], undefined);
     assert.equal(web.seen.filter(({ method }) => method === "DELETE").length, 0);
+  });
+});
+
+describe("https", () => {
+  test("trusts the operator's authorities, and shows the certificate that the artifact names", async () => {
+    using user = new User();
+    const tls = join(root, "test/network/tls");
+    const text = (name: string): string => readFileSync(join(tls, name), "utf8");
+    const server = createServer(
+      {
+        key: text("host.key"),
+        cert: text("host.pem"),
+        ca: text("authority.pem"),
+        requestCert: true,
+        rejectUnauthorized: false,
+      },
+      (request, response) => {
+        const known = "getPeerCertificate" in request.socket;
+        const shown = known ? (request.socket as TLSSocket).getPeerCertificate() : {};
+        response.writeHead("subject" in shown ? 200 : 403).end("for whom I know");
+      },
+    );
+    await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+    try {
+      const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const config = user.file(
+        "tls.yaml",
+        JSON.stringify({
+          permissions: { http: { caFile: join(tls, "authority.pem") } },
+          secrets: {
+            own: {
+              certificate: { fromFile: join(tls, "host.pem"), hosts: [host] },
+              key: { fromFile: join(tls, "host.key"), hosts: [host] },
+            },
+          },
+        }),
+      );
+      const file = (auth: object): string =>
+        user.workflow({
+          entrypoint: "main",
+          templates: [
+            leaf("main", ["cat", "/in"], {
+              inputs: {
+                artifacts: [
+                  { name: "in", path: "/in", http: { url: `https://${host}/`, ...auth } },
+                ],
+              },
+            }),
+          ],
+        });
+      const clientCert = {
+        clientCertSecret: { name: "own", key: "certificate" },
+        clientKeySecret: { name: "own", key: "key" },
+      };
+      const args = ["--allow-address", "127.0.0.1", "--generate-name", "run-"];
+      const known = await user.run(
+        "run",
+        file({ auth: { clientCert } }),
+        "--config",
+        config,
+        ...args,
+      );
+      assert.equal(known.status, 0, known.stderr);
+      assert.match((await user.run("logs", "@latest")).stdout, /for whom I know/);
+      const unknown = await user.run("run", file({}), "--config", config, ...args);
+      assert.match(unknown.stderr, /answered 403/);
+      const untrusted = await user.run("run", file({}), ...args);
+      assert.equal(untrusted.status, 1);
+      assert.match(untrusted.stderr, /store-refused.*certificate/);
+    } finally {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
   });
 });
 
