@@ -1,5 +1,7 @@
+import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 
 interface Asked {
   readonly method: string;
@@ -14,6 +16,7 @@ type Answer = (asked: Asked, response: ServerResponse) => void;
 export class WebServer implements AsyncDisposable {
   readonly seen: Asked[] = [];
   readonly paths: Map<string, Answer> = new Map();
+  readonly #folders = new Map<string, string>();
   readonly #server = createServer((request, response) => void this.#handle(request, response));
 
   static async start(): Promise<WebServer> {
@@ -24,6 +27,11 @@ export class WebServer implements AsyncDisposable {
 
   get host(): string {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Gives what lies in a folder, below a path. */
+  files(path: string, folder: string): void {
+    this.#folders.set(path, folder);
   }
 
   asked(path: string): readonly Asked[] {
@@ -42,6 +50,20 @@ export class WebServer implements AsyncDisposable {
     this.seen.push(asked);
     const answer = this.paths.get(path);
     if (answer) answer(asked, response);
-    else response.writeHead(404).end();
+    else this.#file(path, response);
+  }
+
+  #file(asked: string, response: ServerResponse): void {
+    const [path = ""] = asked.split("?");
+    for (const [before, folder] of this.#folders) {
+      if (!path.startsWith(before)) continue;
+      try {
+        response.end(readFileSync(join(folder, path.slice(before.length))));
+        return;
+      } catch {
+        // Not there: as any other path.
+      }
+    }
+    response.writeHead(404).end();
   }
 }
