@@ -202,7 +202,9 @@ function byKey(signature: Signature, key: KeyObject): void {
     const signed = preAuthEncoding(signature.envelope);
     if (signature.envelope.signatures.some((one) => fits(key, signed, one))) return;
   }
-  throw new Error("another key signed it");
+  // cosign signs so since 2.6, and does not accept it itself; Node has no such thing.
+  const or = key.asymmetricKeyType === "ed25519" ? ", or this one by Ed25519ph" : "";
+  throw new Error(`another key signed it${or}`);
 }
 
 /** cosign takes the digest that goes with the curve, or SHA-256 when it was told nothing of curves. */
