@@ -43,7 +43,7 @@ export function imagePolicy({ rules, otherwise = "deny" }: Policy): ImagePolicy 
   const checked = new Set<string>();
   const found = rules.map((rule) => ({ rule, fits: imagePattern(rule.match) }));
   const ruleOf = (reference: Reference): PolicyRule | undefined => {
-    const name = `${reference.registry}/${reference.repository}`;
+    const name = withoutUsualPort(`${reference.registry}/${reference.repository}`);
     return found.find(({ fits }) => fits.test(name))?.rule;
   };
   return {
@@ -107,6 +107,11 @@ export async function verifyImage(
   return checkSigned(reference, { ...options, kind });
 }
 
+/** `ghcr.io:443` is `ghcr.io`, and so no way around a rule. */
+function withoutUsualPort(name: string): string {
+  return name.replace(/^([^/]*):0*443\//, "$1/");
+}
+
 /** Throws `invalid-argument` for what is no pattern. */
 export function imagePattern(match: string): RegExp {
   if (!/^[a-z0-9.\-_/:*[\]]+$/.test(match)) {
@@ -114,13 +119,15 @@ export function imagePattern(match: string): RegExp {
       hint: 'Write one such as "ghcr.io/acme/*", without tag and digest.',
     });
   }
-  const parts = match.split("/").map((part) => {
-    if (part === "**") return ".+";
-    return part
-      .split("*")
-      .map((text) => text.replaceAll(/[.[\]]/g, String.raw`\$&`))
-      .join("[^/]*");
-  });
+  const parts = withoutUsualPort(match)
+    .split("/")
+    .map((part) => {
+      if (part === "**") return ".+";
+      return part
+        .split("*")
+        .map((text) => text.replaceAll(/[.[\]]/g, String.raw`\$&`))
+        .join("[^/]*");
+    });
   return new RegExp(`^${parts.join("/")}$`);
 }
 

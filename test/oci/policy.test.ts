@@ -57,6 +57,25 @@ describe("A policy by names", () => {
     check(rules, "quay.io/a/b", "allow");
   });
 
+  test("knows a registry by its other spellings", () => {
+    const rules = [
+      { match: "ghcr.io/acme/*", deny: true },
+      { match: "docker.io/**", deny: true },
+    ];
+    for (const name of [
+      "GHCR.IO/acme/x",
+      "ghcr.io:443/acme/x",
+      "ghcr.io:0443/acme/x",
+      "index.docker.io/library/a",
+      "a",
+    ]) {
+      assert.throws(() => check(rules, name, "allow"), refused("denies"), name);
+    }
+    check(rules, "ghcr.io:8443/acme/x", "allow");
+    const withPort = [{ match: "ghcr.io:443/acme/*", deny: true }];
+    assert.throws(() => check(withPort, "ghcr.io/acme/x", "allow"), refused("denies"));
+  });
+
   test("refuses a pattern that is none", () => {
     for (const match of ["", "a b", "ghcr.io/acme/step@sha256", "(.*)"]) {
       assert.throws(() => imagePolicy({ rules: [{ match }] }), /is no pattern/);
