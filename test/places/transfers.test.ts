@@ -120,6 +120,49 @@ describe("what comes from a store", () => {
     assert(/in\/x\0*0000700\0/.test(tar), "the bits of what is in the folder");
   });
 
+  test("may be an argument of the workflow or of a step, and a user's file comes before it", async () => {
+    using user = new User();
+    await s3.put("data", "argument", Buffer.from("stored"));
+    await s3.put("data", "other", Buffer.from("other"));
+    const config = repository(user);
+    const file = user.workflow({
+      entrypoint: "main",
+      arguments: { artifacts: [{ name: "doc", s3: { key: "argument" } }] },
+      templates: [
+        {
+          name: "main",
+          inputs: { artifacts: [{ name: "doc" }] },
+          steps: [
+            [
+              {
+                name: "a",
+                template: "leaf",
+                arguments: { artifacts: [{ name: "in", from: "{{inputs.artifacts.doc}}" }] },
+              },
+              {
+                name: "b",
+                template: "leaf",
+                arguments: {
+                  artifacts: [{ name: "in", s3: { key: "{{=sprig.lower('OTHER')}}" } }],
+                },
+              },
+            ],
+          ],
+        },
+        leaf("leaf", ["cat", "/in"], { inputs: { artifacts: [{ name: "in", path: "/in" }] } }),
+      ],
+    });
+    const args = ["--config", config, "--generate-name", "run-"];
+    const ran = await user.run("run", file, ...args);
+    assert.equal(ran.status, 0, ran.stderr);
+    const { stdout } = await user.run("logs", "@latest");
+    assert.match(stdout, /a: stored/);
+    assert.match(stdout, /b: other/);
+    const own = await user.run("run", file, ...args, "-a", `doc=${user.file("own.txt", "my own")}`);
+    assert.equal(own.status, 0, own.stderr);
+    assert.match((await user.run("logs", "@latest")).stdout, /a: my own/);
+  });
+
   test("in a file that the store says is damaged is brought again", async () => {
     using user = new User();
     await s3.put("data", "flaky", Buffer.from("whole"));
