@@ -260,7 +260,7 @@ const table = {
   moduleSegments: {
     field: "moduleSegments",
     unit: "count",
-    default: "100k",
+    default: "200k",
     most: "1M",
     scope: "host",
     code: "limit-module-segments",
