@@ -118,7 +118,7 @@ export interface GcsLocation extends Place {
   readonly kind: "gcs";
   readonly bucket: string;
   readonly key: string;
-  /** The JSON of a service account; absent: this machine's own identity, only with `ofOperator`. */
+  /** The JSON of a service account. Absent: with `ofOperator` this machine's own identity, else nobody's. */
   readonly serviceAccount?: Secret;
   /** Another one than Google's, for tests. */
   readonly endpoint?: string;
@@ -130,7 +130,7 @@ export interface AzureLocation extends Place {
   readonly endpoint: string;
   readonly container: string;
   readonly blob: string;
-  /** Absent: this machine's own identity, only with `ofOperator`. */
+  /** The account's key, or a shared access signature. Absent: with `ofOperator` this machine's own identity, else nobody's. */
   readonly accountKey?: Secret;
 }
 

@@ -52,6 +52,8 @@ type Opener<Kind extends Location["kind"]> = (
 /** Each kind is loaded when it is first used, so that nobody waits for what he does not need. */
 const openers: { readonly [Kind in Location["kind"]]?: Opener<Kind> } = {
   s3: async (context) => (await import("./s3/store.ts")).openS3(context),
+  azure: async (context) => (await import("./azure/store.ts")).openAzure(context),
+  gcs: async (context) => (await import("./gcs/store.ts")).openGcs(context),
   http: async (context) => (await import("./http/store.ts")).openHttp(context),
   git: async (context) => (await import("./git/store.ts")).openGit(context),
   oss: async (context) => (await import("./oss.ts")).openOss(context),

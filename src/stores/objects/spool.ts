@@ -29,29 +29,36 @@ export function* cutParts(source: Source, partBytes: number): Generator<Source> 
   }
 }
 
-/** A part of a stream, in a file of ours until it was sent. */
-export interface Spooled extends Source {
-  readonly last: boolean;
+/** What to do with a stream: with all of it, where that is one part, or with parts as they come. */
+export interface Spooling {
+  one(source: Source): Promise<void>;
+  several(parts: AsyncIterable<Source>): Promise<void>;
 }
 
 /**
- * Cuts bytes whose number nobody knows into parts, each in a file that is there until the work ends. A stream of nothing has one empty part. `onTotal` gets the bytes
- * so far and may throw.
+ * Cuts bytes whose number nobody knows into parts, each in a file of ours until it was sent. A stream of nothing is one empty part. `onTotal` gets the bytes so far and
+ * may throw.
  */
-export async function withSpool<Value>(
+export async function withSpool(
   bytes: AsyncIterable<Uint8Array>,
   options: {
     readonly context: StoreContext;
     readonly sizeOf: (index: number) => number;
     readonly onTotal: (bytes: number) => void;
   },
-  work: (parts: AsyncIterable<Spooled>) => Promise<Value>,
-): Promise<Value> {
+  work: Spooling,
+): Promise<void> {
   const folder = await options.context.temporaryFolder();
   const iterator = bytes[Symbol.asyncIterator]();
   const parts = cut(iterator, folder, options);
   try {
-    return await work(parts);
+    const first = await parts.next();
+    if (first.done === true) return;
+    const all = async function* (): AsyncGenerator<Source> {
+      yield first.value.source;
+      for await (const { source } of parts) yield source;
+    };
+    await (first.value.last ? work.one(first.value.source) : work.several(all()));
   } finally {
     await parts.return(undefined);
     await iterator.return?.();
@@ -66,7 +73,7 @@ async function* cut(
     sizeOf,
     onTotal,
   }: { readonly sizeOf: (index: number) => number; readonly onTotal: (bytes: number) => void },
-): AsyncGenerator<Spooled> {
+): AsyncGenerator<{ readonly source: Source; readonly last: boolean }> {
   let total = 0;
   let rest = await nextOf(iterator);
   for (let index = 0; index === 0 || rest !== undefined; index++) {
@@ -84,7 +91,7 @@ async function* cut(
     }
     total += size;
     onTotal(total);
-    yield { ...fileSource(path, size), last: rest === undefined };
+    yield { source: fileSource(path, size), last: rest === undefined };
   }
 }
 

@@ -1,6 +1,6 @@
 import { Failure } from "../../errors/mod.ts";
 import type { S3Location } from "../mod.ts";
-import { encoded } from "./signature.ts";
+import { encoded } from "../objects/keys.ts";
 
 /** Where a bucket is reached. */
 export interface Endpoint {
@@ -14,7 +14,6 @@ export interface Endpoint {
 
 /** Regions come from answers as well, and become part of a host's name. */
 export const regionPattern: RegExp = /^[a-z0-9-]{1,64}$/;
-const keyBytes = 1024;
 
 /** Reads where the bucket is. Throws `invalid-argument`. */
 export function endpointOf(location: S3Location): Endpoint {
@@ -67,28 +66,6 @@ export function endpointOf(location: S3Location): Endpoint {
       );
     },
   };
-}
-
-/** Refuses keys that no store takes, and those that something on the way may read as another one. Throws `artifact-path`. */
-export function checkKey(key: string): void {
-  const bytes = Buffer.byteLength(key);
-  const why = key.split("/").some((part) => part === "." || part === "..")
-    ? 'it has a "." or ".." between slashes'
-    : bytes > keyBytes
-      ? `it has ${bytes} bytes, and ${keyBytes} may be`
-      : /\p{Cc}/u.test(key)
-        ? "it has characters that cannot be seen"
-        : key.isWellFormed()
-          ? undefined
-          : "it is no Unicode";
-  if (why === undefined) return;
-  throw new Failure(
-    "artifact-path",
-    `The key ${JSON.stringify(key.slice(0, 200))} cannot be used: ${why}`,
-    {
-      hint: "Use another key; if it is made of parameters, look at their values.",
-    },
-  );
 }
 
 /** `s3.eu-west-1.amazonaws.com`, `s3-eu-west-1.…`, `s3.dualstack.eu-west-1.…`, `oss-cn-hangzhou.aliyuncs.com`. */

@@ -63,14 +63,6 @@ export function sign(
   };
 }
 
-/** Encodes all but RFC 3986's unreserved characters, as signatures want it. */
-export function encoded(text: string): string {
-  return encodeURIComponent(text).replaceAll(
-    /[!'()*]/g,
-    (character) => `%${(character.codePointAt(0) ?? 0).toString(16).toUpperCase()}`,
-  );
-}
-
 /** By names first: "a" stands before "a-b", though "a-b=" stands before "a=". */
 function canonicalQuery({ search }: URL): string {
   const pairs = search.slice(1).split("&");

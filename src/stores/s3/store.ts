@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { Failure } from "../../errors/mod.ts";
 import type { ListedObject, S3Location } from "../mod.ts";
+import { checkKey } from "../objects/keys.ts";
 import { strongTag, type Objects } from "../objects/objects.ts";
 import { ObjectStore } from "../objects/store.ts";
 import type { Store, StoreContext } from "../stores.ts";
@@ -10,7 +11,7 @@ import { escaped, parseXml, textOf } from "../xml.ts";
 import { ambient } from "./ambient.ts";
 import { named, openBucket, Known, type Bucket } from "./bucket.ts";
 import { makeBucket } from "./make-bucket.ts";
-import { checkKey, endpointOf } from "./endpoint.ts";
+import { endpointOf } from "./endpoint.ts";
 import { readHeaders } from "./encryption.ts";
 import { anonymous, fromKeys, type Identities } from "./identities.ts";
 import { listObjects } from "./list.ts";

@@ -73,23 +73,13 @@ export async function uploadStream(
       checkUpload(total, bucket.context.limits.bytes);
     },
   };
-  await withSpool(bytes(), spooling, async (parts) => {
-    const iterator = parts[Symbol.asyncIterator]();
-    const first = await iterator.next();
-    if (first.done === true) return;
-    if (first.value.last) return putObject(bucket, key, first.value, options);
-    await using multipart = await Multipart.begin(bucket, key, options);
-    await multipart.send(
-      (async function* () {
-        yield first.value;
-        for (;;) {
-          const next = await iterator.next();
-          if (next.done === true) return;
-          yield next.value;
-        }
-      })(),
-    );
-    await multipart.complete();
+  await withSpool(bytes(), spooling, {
+    one: (source) => putObject(bucket, key, source, options),
+    several: async (parts) => {
+      await using multipart = await Multipart.begin(bucket, key, options);
+      await multipart.send(parts);
+      await multipart.complete();
+    },
   });
   return total;
 }
