@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { Failure } from "../errors/mod.ts";
+import { logArtifact } from "../places/mod.ts";
 import { getRun, logsOf, type NodeLog, type RunState } from "../workflow/mod.ts";
 import { openHome, runName } from "./journal.ts";
 import { openKept } from "./kept.ts";
@@ -81,7 +82,7 @@ async function print(
   },
 ): Promise<void> {
   const { kept, state, options, matches } = given;
-  const sent = node.outputs?.artifacts.find(({ name }) => name === "main-logs")?.artifact;
+  const sent = node.outputs?.artifacts.find(({ name }) => name === logArtifact)?.artifact;
   const copy = sent?.kind === "stored" ? sent.copy : undefined;
   const found = await here({ artifact: log, ...(copy ? { copy } : {}) }, kept);
   const text = Buffer.from(await kept.artifacts.read(found)).toString();

@@ -1,6 +1,9 @@
 import { parseEndpoint, type Endpoint } from "../network/mod.ts";
 import type { Place, SecretName } from "./model.ts";
 
+/** Argo's name for the artifact that a step's log becomes. */
+export const logArtifact = "main-logs";
+
 /** Whether it says all of where it is; as for Argo, one that does not is a key of the artifact repository. */
 export function isComplete({ s3, gcs, oss, azure, ...others }: Place): boolean {
   if (others.artifactory || others.git || others.http) return true;

@@ -2,6 +2,7 @@ import { basename } from "node:path/posix";
 import type { ArtifactStore, StoredArtifact } from "../artifacts/mod.ts";
 import type { Collected } from "../engine/mod.ts";
 import { Failure, toFailure } from "../errors/mod.ts";
+import { logArtifact } from "../places/mod.ts";
 import { depotOf, transferred, type Sources } from "./inputs.ts";
 import type { Copy, OutputArtifact, Task, TaskResult } from "./mod.ts";
 
@@ -102,8 +103,6 @@ export async function sendLog(
   );
   return { name: logArtifact, artifact: log, copy: { ...store, packed: "none" } };
 }
-
-const logArtifact = "main-logs";
 
 async function parameter(
   found: Collected | undefined,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFileSync, readFileSync } from "node:fs";
+import { copyFileSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { root } from "../cli/command.ts";
@@ -46,6 +46,7 @@ describe("docs/artifacts.md", () => {
       assert.equal(ended.status, 0, `${line}\n${ended.stdout}${ended.stderr}`);
       printed.push(ended.stdout);
       if (!line.startsWith("run")) continue;
+      assert.deepEqual(readdirSync(join(user.folder, "out")).toSorted(), ["copy", "page"]);
       const keys = [...s3.bucket("workflows").keys()].toSorted();
       const [page1 = "", copy = "", log = "", ...others] = keys;
       assert.equal(page1, "pages/report.txt");

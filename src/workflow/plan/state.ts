@@ -1,3 +1,4 @@
+import { logArtifact } from "../../places/mod.ts";
 import type { Plan } from "./plan.ts";
 import type { NodeOutputs, RunState } from "./types.ts";
 
@@ -43,6 +44,8 @@ function outputsOf(plan: Plan): NodeOutputs {
   const parameters = new Map(entry?.parameters.map(({ name, value }) => [name, value]));
   for (const [name, value] of outputs) parameters.set(name, value);
   const artifacts = new Map(entry?.artifacts.map(({ name, artifact }) => [name, artifact]));
+  // The log of a step that is the whole run is no output of it.
+  artifacts.delete(logArtifact);
   for (const [name, artifact] of outputArtifacts) artifacts.set(name, artifact);
   return {
     ...(entry?.result === undefined ? {} : { result: entry.result }),
