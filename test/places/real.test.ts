@@ -111,3 +111,89 @@ test(
     assert.match(again.stderr, /artifact-missing/);
   },
 );
+
+test("a run through Azure's blobs as others made them", needs("azure"), async () => {
+  const { azure } = givenServers();
+  assert(azure);
+  using user = new User();
+  const name = `flow-${randomUUID()}`;
+  const endpoint = azure.endpoint;
+  const host = new URL(endpoint).host;
+  user.home.environment["KEY"] = azure.key;
+  const place = {
+    endpoint,
+    container: azure.container,
+    accountKeySecret: { name: "azure", key: "key" },
+  };
+  const config = user.file(
+    "azure.yaml",
+    JSON.stringify({
+      secrets: { azure: { key: { fromEnv: "KEY", hosts: [`http://${host}`] } } },
+      artifactRepository: { azure: { ...place, blobNameFormat: `${name}/{{pod.name}}` } },
+    }),
+  );
+  const file = user.workflow(
+    {
+      entrypoint: "main",
+      artifactGC: { strategy: "OnWorkflowDeletion" },
+      templates: [
+        {
+          name: "main",
+          steps: [[{ name: "make", template: "make" }], [{ name: "look", template: "look" }]],
+        },
+        leaf(
+          "make",
+          [
+            "mkdir",
+            "/tmp/out",
+            ";",
+            "write",
+            "/tmp/out/a",
+            "A",
+            ";",
+            "write",
+            "/tmp/text",
+            "plain",
+          ],
+          {
+            outputs: {
+              artifacts: [
+                { name: "out", path: "/tmp/out" },
+                {
+                  name: "folder",
+                  path: "/tmp/out",
+                  archive: { none: {} },
+                  azure: { blob: `${name}/folder` },
+                },
+                {
+                  name: "text",
+                  path: "/tmp/text",
+                  archive: { none: {} },
+                  azure: { blob: `${name}/text` },
+                },
+              ],
+            },
+          },
+        ),
+        leaf("look", ["cat", "/in/a", ";", "cat", "/text"], {
+          inputs: {
+            artifacts: [
+              { name: "in", path: "/in", azure: { blob: `${name}/folder` } },
+              { name: "text", path: "/text", azure: { blob: `${name}/text` } },
+            ],
+          },
+        }),
+      ],
+    },
+    { name },
+  );
+  const ran = await user.run("run", file, "--config", config);
+  assert.equal(ran.status, 0, ran.stdout + ran.stderr);
+  assert.match((await user.run("logs", name)).stdout, /look: Aplain\n/);
+  rmSync(join(user.home.folder, ".local/share/atalanta/artifacts"), { recursive: true });
+  const copied = await user.run("cp", name, join(user.folder, "out"), "--config", config);
+  assert.equal(copied.status, 0, copied.stderr);
+  const deleted = await user.run("delete", name, "--config", config);
+  assert.equal(deleted.status, 0, deleted.stderr);
+  assert.match(deleted.stdout, /3 artifacts of .* deleted in stores/);
+});
