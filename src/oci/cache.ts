@@ -74,6 +74,7 @@ export class ImageCache implements Disposable {
   /** Those that nobody uses now, the least recently used first. */
   readonly #idle = new Set<string>();
   readonly #known = new Map<string, Known>();
+  readonly #looking = new Map<string, Promise<Known["image"] | undefined>>();
 
   private constructor(folder: string, mostBytes: number) {
     this.#folder = folder;
@@ -142,7 +143,7 @@ export class ImageCache implements Disposable {
   async get(digest: string, reference: string): Promise<(Image & Disposable) | undefined> {
     const lease = this.#hold(digest);
     try {
-      const image = lease && (await this.#storing(() => this.#read(digest)));
+      const image = lease && (await this.#look(digest));
       if (!image) {
         lease?.[Symbol.dispose]();
         return undefined;
@@ -287,6 +288,18 @@ export class ImageCache implements Disposable {
     this.#held.delete(digest);
     this.#idle.delete(digest);
     this.#known.delete(digest);
+  }
+
+  /** All who ask at once look at it once. */
+  #look(digest: string): Promise<Known["image"] | undefined> {
+    let looking = this.#looking.get(digest);
+    if (!looking) {
+      looking = this.#storing(() => this.#read(digest)).finally(() => {
+        this.#looking.delete(digest);
+      });
+      this.#looking.set(digest, looking);
+    }
+    return looking;
   }
 
   /** What was seen before is only looked at; what is new to this process, or looks otherwise than it did, is compared by its digests. */

@@ -48,6 +48,39 @@ function open(options: Partial<ImagesOptions> = {}): Promise<Images> {
   });
 }
 
+/** Another process that gets an image: it says "begun", then the module's size, and ends unless it `stays`. */
+function puller({
+  folder,
+  name,
+  stays = false,
+}: {
+  folder: string;
+  name: string;
+  stays?: boolean;
+}): ReturnType<typeof fork> {
+  const program = join(base, "puller.ts");
+  const part = (path: string): string =>
+    JSON.stringify(resolve(import.meta.dirname, "../../src", path, "mod.ts"));
+  writeFileSync(
+    program,
+    `import { openImages, openRegistry } from ${part("oci")};
+     import { defaultLimits } from ${part("limits")};
+     const [folder, name, stays] = process.argv.slice(2);
+     await using images = await openImages({
+       folder, limits: defaultLimits, registry: () => openRegistry({ loopback: true }),
+     });
+     process.send?.("begun");
+     using image = await images.get(name);
+     process.send?.(image.module.size);
+     if (stays === "true") await new Promise((resolve) => process.once("disconnect", resolve));
+     else process.disconnect?.();`,
+  );
+  return fork(program, [folder, name, String(stays)], {
+    execArgv: ["--no-warnings"],
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+}
+
 /** The text of a file of an image. */
 function fileOf({ files }: Image, path: string): string | undefined {
   const entry = files?.entries.find((item) => item.path === path);
@@ -479,6 +512,22 @@ describe("When a registry is asked", () => {
     );
   });
 
+  test("a thousand who ask at once for what is here look at it once", async () => {
+    await using server = await StandInRegistry.start();
+    const files = tar({ name: "a.wasm", body: hello }, { name: "large", body: large });
+    putWasiImage(server, { repository: "a", tag: "1", archives: [files], run: { Entrypoint: ["/a.wasm"] } }); // prettier-ignore
+    const folder = join(base, String(folders++));
+    const name = `${server.host}/a:1`;
+    {
+      await using images = await open({ folder });
+      (await images.get(name))[Symbol.dispose]();
+    }
+    await using images = await open({ folder });
+    const all = await Promise.all(Array.from({ length: 1000 }, () => images.get(name)));
+    assert.equal(new Set(all.map((image) => image.files)).size, 1);
+    for (const image of all) image[Symbol.dispose]();
+  });
+
   test("one who goes does not take the pull from the others", async () => {
     await using server = await StandInRegistry.start({
       fault: ({ url = "" }) =>
@@ -607,6 +656,27 @@ describe("The cache", () => {
     assert.deepEqual(await images.list(), []);
   });
 
+  test("keeps what another process uses, until that has ended in whatever way", async () => {
+    await using server = await StandInRegistry.start();
+    for (const tag of ["1", "2"]) {
+      putArtifact(server, { repository: "step", tag, module: module(300_000 + Number(tag)) });
+    }
+    const folder = join(base, String(folders++));
+    const other = puller({ folder, name: `${server.host}/step:1`, stays: true });
+    using stack = new DisposableStack();
+    stack.defer(() => other.kill("SIGKILL"));
+    await once(other, "message");
+    assert.ok(Number((await once(other, "message"))[0]) > 300_000);
+    await using images = await open({ folder, mostBytes: 1 });
+    (await images.get(`${server.host}/step:2`))[Symbol.dispose]();
+    const used = (await images.list()).filter(({ inUse }) => inUse);
+    assert.deepEqual(used.map(({ references }) => references), [[`${server.host}/step:1`]]); // prettier-ignore
+    assert.equal((await images.prune(() => true)).length, 1);
+    other.kill("SIGKILL");
+    await once(other, "exit");
+    assert.equal((await images.prune(() => true)).length, 1);
+  });
+
   test("a pull that is killed leaves nothing broken, and two processes pull once", async () => {
     let asked = (): void => undefined;
     const blobAsked = new Promise<void>((resolve) => (asked = resolve));
@@ -620,25 +690,7 @@ describe("The cache", () => {
     putArtifact(server, { repository: "step", tag: "1", module: module(300_000) });
     const folder = join(base, String(folders++));
     const name = `${server.host}/step:1`;
-    const program = join(base, "puller.ts");
-    const part = (path: string): string => JSON.stringify(resolve(import.meta.dirname, "../../src", path, "mod.ts")); // prettier-ignore
-    writeFileSync(
-      program,
-      `import { openImages, openRegistry } from ${part("oci")};
-       import { defaultLimits } from ${part("limits")};
-       await using images = await openImages({
-         folder: ${JSON.stringify(folder)}, limits: defaultLimits, registry: () => openRegistry({ loopback: true }),
-       });
-       process.send?.("begun");
-       using image = await images.get(${JSON.stringify(name)});
-       process.send?.(image.module.size);
-       process.disconnect?.();`,
-    );
-    const start = (): ReturnType<typeof fork> =>
-      fork(program, {
-        execArgv: ["--no-warnings"],
-        stdio: ["ignore", "inherit", "inherit", "ipc"],
-      });
+    const start = (): ReturnType<typeof fork> => puller({ folder, name });
     const killed = start();
     await once(killed, "message");
     await blobAsked;
