@@ -34,6 +34,7 @@ export async function startGcs(options: { readonly pageSize?: number } = {}): Pr
   const objects = new Map<string, Buffer>();
   const generations = new Map<string, string>();
   const sessions: GcsServer["sessions"] = new Map();
+  const sums = new WeakMap<Buffer, string>();
   /** Whoever asks once more hears the same. */
   const ended = new Map<string, string>();
   const tokens: string[] = [];
@@ -53,7 +54,8 @@ export async function startGcs(options: { readonly pageSize?: number } = {}): Pr
   };
   const about = (name: string) => {
     const bytes = objects.get(name) ?? Buffer.alloc(0);
-    const md5Hash = createHash("md5").update(bytes).digest("base64");
+    const md5Hash = sums.get(bytes) ?? createHash("md5").update(bytes).digest("base64");
+    sums.set(bytes, md5Hash);
     return { name, size: String(bytes.length), generation: generations.get(name), md5Hash };
   };
   const giveToken = ({ body }: Asked, url: string): Given => {

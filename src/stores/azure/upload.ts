@@ -121,6 +121,7 @@ async function putBlocks(
     query: { comp: "blocklist" },
     headers: {
       "content-type": "application/xml",
+      "content-md5": createHash("md5").update(bytes).digest("base64"),
       "x-ms-blob-content-type": "application/octet-stream",
       "x-ms-blob-content-md5": whole.digest("base64"),
     },
