@@ -169,6 +169,50 @@ describe("A workflow with an image", () => {
     assert.ok(jsonLines(stdout).some(({ text }) => text === "small"));
   });
 
+  test("sees an artifact's folder in place of the image's, and its file beside the image's", async () => {
+    await using server = await StandInRegistry.start();
+    putWasiImage(server, {
+      repository: "acme/over",
+      tag: "1",
+      archives: [
+        tar(
+          { name: "p.wasm", body: probe },
+          { name: "data/old", body: "old" },
+          { name: "etc/a", body: "of the image" },
+          { name: "etc/b", body: "of the image" },
+        ),
+      ],
+      run: { Entrypoint: ["/p.wasm"] },
+    });
+    const image = `${server.host}/acme/over:1`;
+    const path = workflow(
+      "over",
+      `
+  - name: main
+    steps:
+    - - {name: make, template: make}
+    - - {name: ls, template: ls, arguments: {artifacts: [{name: in, from: "{{steps.make.outputs.artifacts.out}}"}]}}
+      - {name: etc, template: etc}
+      - {name: cat, template: cat}
+  - name: make
+    wasm: {image: "${image}", command: [write, /out/new, x]}
+    outputs: {artifacts: [{name: out, path: /out}], parameters: [{name: new, valueFrom: {path: /out/new}}]}
+  - name: ls
+    inputs: {artifacts: [{name: in, path: /data}]}
+    wasm: {image: "${image}", command: [ls, /data]}
+  - name: etc
+    inputs: {artifacts: [{name: a, path: /etc/a, raw: {data: given}}]}
+    wasm: {image: "${image}", command: [cat, /etc/a]}
+  - name: cat
+    wasm: {image: "${image}", command: [cat, /etc/b]}
+`,
+    );
+    const { status, stdout, stderr } = await atalanta("run", path, "--json", "--log");
+    assert.equal(status, 0, stdout + stderr);
+    const said = jsonLines(stdout).flatMap(({ text }) => (typeof text === "string" ? [text] : []));
+    assert.deepEqual(said.toSorted(), [".", "..", "given", "new", "of the image"]);
+  });
+
   test("that cannot be had says why, and what to do", async () => {
     await using server = await StandInRegistry.start({
       access: { kind: "basic", username: "u", password: "p" },

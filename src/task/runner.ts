@@ -178,7 +178,7 @@ class Runner implements TaskRunner {
           ...(passage?.environment ?? []),
         ]),
         mounts: [
-          ...ready.mounts,
+          ...ready.mounts.map((mount) => uncovered(mount, inputs)),
           ...parents(collect),
           ...inputs.map((input) => ({ ...input, readOnly: false })),
         ],
@@ -367,6 +367,19 @@ function environment(task: Task): ReadonlyMap<string, string> {
 
 function stdin(task: Task): { readonly stdin?: Uint8Array } {
   return task.stdin === undefined ? {} : { stdin: Buffer.from(task.stdin) };
+}
+
+/** A folder that is laid over one of the image's hides what the image has there, as a volume does in a pod. */
+function uncovered(image: Mount, inputs: readonly Input[]): Mount {
+  if (image.content.kind === "file") return image;
+  const covered = inputs
+    .filter(({ content }) => content.kind === "directory")
+    .map(({ path }) => `${path.split("/").filter(Boolean).join("/")}/`);
+  if (covered.length === 0) return image;
+  const entries = image.content.entries.filter(
+    ({ path }) => !covered.some((folder) => path.startsWith(folder)),
+  );
+  return { ...image, content: { kind: "directory", entries } };
 }
 
 /** The folders that outputs are written to are there, as they are in a pod. */
