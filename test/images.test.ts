@@ -132,6 +132,45 @@ describe("A workflow with an image", () => {
     assert.equal(next.status, 1, next.stdout);
   });
 
+  test("has the same module after a pause, in another process, when the tag names a component by then", async () => {
+    await using server = await StandInRegistry.start();
+    const put = (module: Buffer): { readonly digest: string } =>
+      putArtifact(server, { repository: "acme/step", tag: "latest", module });
+    const { digest } = put(hello);
+    const path = workflow(
+      "paused",
+      `
+  - name: main
+    steps:
+    - - {name: a, template: step}
+    - - {name: wait, template: wait}
+    - - {name: b, template: step}
+  - name: wait
+    suspend: {}
+  - name: step
+    wasm: {image: "${server.host}/acme/step"}
+`,
+    );
+    const begun = home.start(["run", path, "--name", "paused", "--quiet"]);
+    begun.process.stdin?.end();
+    while (!/Running/.test((await atalanta("get", "paused")).stdout) || server.seen.length < 3) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    while (!/Suspend|suspend|wait/.test((await atalanta("get", "paused")).stdout)) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    begun.process.kill("SIGKILL");
+    await begun.ended;
+    put(Buffer.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]));
+    assert.match((await atalanta("image", "prune", "--all")).stdout, /removed/);
+    const resumed = await atalanta("resume", "paused", "--quiet");
+    assert.equal(resumed.status, 0, resumed.stderr);
+    const { stdout } = await atalanta("get", "paused", "-o", "json");
+    assert.equal(stdout.split(digest).length - 1, 2, stdout);
+    const now = await atalanta("exec", `${server.host}/acme/step`);
+    assert.match(now.stderr, /module-component/);
+  });
+
   test("runs it in a process of its owner's as well", async () => {
     await using server = await StandInRegistry.start();
     putWasiImage(server, {
