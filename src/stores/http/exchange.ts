@@ -1,10 +1,11 @@
+import { createSecureContext } from "node:tls";
 import { Failure } from "../../errors/mod.ts";
 import type { HttpLocation } from "../mod.ts";
 import { retryAfterMs } from "../retries.ts";
 import type { StoreContext } from "../stores.ts";
 import type { Answer, Manner } from "../transport.ts";
 import { shortened, Trouble } from "../trouble.ts";
-import { Login } from "./login.ts";
+import { Login, type KnownTokens } from "./login.ts";
 
 const mostRedirects = 10;
 const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
@@ -24,8 +25,8 @@ const ownHeaders: ReadonlySet<string> = new Set([
   "transfer-encoding",
   "upgrade",
 ]);
-/** They are for the host that the location names, and for no other one that it leads to. */
-const personal: ReadonlySet<string> = new Set(["authorization", "cookie", "www-authenticate"]);
+/** Any other one may hold a secret, which is for the host that the location names and for no other one that it leads to. */
+const impersonal: ReadonlySet<string> = new Set(["accept", "accept-language", "user-agent"]);
 
 export interface Ask {
   readonly method: "GET" | "PUT";
@@ -44,12 +45,12 @@ export class Exchange {
   readonly #login: Login;
   #manner: Promise<Manner> | undefined;
 
-  constructor(location: HttpLocation, context: StoreContext) {
+  constructor(location: HttpLocation, context: StoreContext, tokens: KnownTokens) {
     this.context = context;
     this.#location = location;
     this.#url = parsed(location.url);
     this.#headers = headersOf(location);
-    this.#login = new Login(location, this.#url, context);
+    this.#login = new Login(location, this.#url, { context, tokens });
   }
 
   /** Where it is, for people: a query may hold a secret. */
@@ -63,7 +64,7 @@ export class Exchange {
     const answer = await this.#follow(ask);
     const { status } = answer;
     if (status >= 200 && status < 300) return answer;
-    if (status === 401 && this.#login.forget()) {
+    if (status === 401 && (await this.#login.forget())) {
       answer.message.destroy();
       const again = await this.#follow(ask);
       if (again.status >= 200 && again.status < 300) return again;
@@ -90,7 +91,7 @@ export class Exchange {
 
   async #once(url: URL, { method, headers, body, signal }: Ask): Promise<Answer> {
     const home = url.origin === this.#url.origin;
-    const own = Object.entries(this.#headers).filter(([name]) => home || !personal.has(name));
+    const own = Object.entries(this.#headers).filter(([name]) => home || impersonal.has(name));
     const { certificate, ...manner } = await this.#mannerOf();
     return this.context.transport.call({
       method,
@@ -118,12 +119,14 @@ export class Exchange {
     const { host } = this.#url;
     const text = async (secret: (host: string) => Promise<Uint8Array>): Promise<string> =>
       Buffer.from(await secret(host)).toString();
+    const certificate =
+      auth?.kind === "certificate"
+        ? checked({ certificate: await text(auth.certificate), key: await text(auth.key) })
+        : undefined;
     return {
       ...this.context.manner(this.#location),
       ...(authorities ? { authorities: [await text(authorities)] } : {}),
-      ...(auth?.kind === "certificate"
-        ? { certificate: { certificate: await text(auth.certificate), key: await text(auth.key) } }
-        : {}),
+      ...(certificate ? { certificate } : {}),
     };
   }
 
@@ -135,9 +138,10 @@ export class Exchange {
     const plain = /^text\/plain\b|^application\/(?:problem\+)?json\b/i.test(
       headers["content-type"] ?? "",
     );
-    const said = plain ? shortened(page.toString()) : "";
+    const said = plain ? shortened(this.#withoutSecrets(page.toString())) : "";
     const message = `${url.host} answered ${status}${said === "" ? "" : ` (${said})`}`;
     if (missing.has(status)) return new Trouble("artifact-missing", message);
+    if (status === 416) return new Trouble("store-refused", message, { reason: "range" });
     if (passing.has(status)) {
       const againMs = retryAfterMs(headers["retry-after"]);
       return new Trouble("store-unavailable", message, { againMs });
@@ -145,6 +149,29 @@ export class Exchange {
     const login = status === 401 || status === 403;
     const hint = "Has this login a right to it? See auth: of the artifact.";
     return new Trouble("store-refused", message, login ? { hint } : {});
+  }
+
+  #withoutSecrets(text: string): string {
+    const own = Object.entries(this.#headers).flatMap(([name, value]) =>
+      impersonal.has(name) ? [] : [value],
+    );
+    return [...this.#login.secrets, ...own]
+      .filter((secret) => secret.length > 3)
+      .toSorted((one, other) => other.length - one.length)
+      .reduce((told, secret) => told.replaceAll(secret, "***"), text);
+  }
+}
+
+/** A certificate that can be shown. Throws `secret-invalid`. */
+function checked(given: NonNullable<Manner["certificate"]>): NonNullable<Manner["certificate"]> {
+  try {
+    createSecureContext({ cert: given.certificate, key: given.key });
+    return given;
+  } catch (cause) {
+    throw new Failure("secret-invalid", "The client's certificate and key do not make a pair", {
+      cause,
+      hint: "Both are to be PEM, and the key without a password.",
+    });
   }
 }
 
@@ -178,6 +205,15 @@ function headersOf({ headers = [] }: HttpLocation): Readonly<Record<string, stri
       throw new Failure("invalid-argument", `The header "${name}" cannot be set`, {
         hint: "Remove it.",
       });
+    }
+    if (!/^[\t\u0020-\u007e\u0080-\u00ff]*$/.test(value)) {
+      throw new Failure(
+        "invalid-argument",
+        `The header "${name}" has a value that cannot be sent`,
+        {
+          hint: "Write it on one line.",
+        },
+      );
     }
     made[key] = made[key] === undefined ? value : `${made[key]}, ${value}`;
   }

@@ -8,6 +8,7 @@ import { retried } from "../retries.ts";
 import type { Store, StoreContext, Transfer } from "../stores.ts";
 import { Trouble } from "../trouble.ts";
 import { Exchange } from "./exchange.ts";
+import { KnownTokens } from "./login.ts";
 
 /** After so many bytes the count of failed attempts begins anew. */
 const progressBytes = 256 * 1024;
@@ -21,13 +22,14 @@ export async function openHttp(context: StoreContext): Promise<Store<HttpLocatio
 
 class Http implements Store<HttpLocation> {
   readonly #context: StoreContext;
+  readonly #tokens = new KnownTokens();
 
   constructor(context: StoreContext) {
     this.#context = context;
   }
 
   download(location: HttpLocation, folder: string, options: Transfer): Promise<Downloaded> {
-    const exchange = new Exchange(location, this.#context);
+    const exchange = new Exchange(location, this.#context, this.#tokens);
     return named(exchange, "download", async () => {
       const path = join(folder, "content");
       const size = await bring(exchange, path, options);
@@ -36,7 +38,7 @@ class Http implements Store<HttpLocation> {
   }
 
   upload(location: HttpLocation, content: UploadContent, options: Transfer): Promise<Uploaded> {
-    const exchange = new Exchange(location, this.#context);
+    const exchange = new Exchange(location, this.#context, this.#tokens);
     return named(exchange, "upload", async () => {
       if (content.kind === "directory") {
         throw new Failure("invalid-argument", "a web server takes no folder", {
@@ -71,23 +73,40 @@ async function bring(exchange: Exchange, path: string, options: Transfer): Promi
   });
   let done = 0;
   let mark: string | undefined;
+  const anew = async (): Promise<void> => {
+    done = 0;
+    mark = undefined;
+    await file.truncate(0);
+  };
   await retried(context.retries, signal, async (attempts) => {
     const before = done;
-    const resume =
-      done > 0 && mark !== undefined ? { range: `bytes=${done}-`, "if-range": mark } : {};
-    const answer = await exchange.ask({ method: "GET", headers: resume, signal });
-    const { headers, status } = answer;
-    const from = /^bytes (\d+)-/.exec(headers["content-range"] ?? "")?.[1];
-    if (status === 206 && Number(from) !== done) {
+    if (mark === undefined) await anew();
+    const headers = mark === undefined ? {} : { range: `bytes=${done}-`, "if-range": mark };
+    const answer = await exchange.ask({ method: "GET", headers, signal }).catch(async (thrown) => {
+      // It became shorter, or all of it was there and only the end of it was cut.
+      if (!(thrown instanceof Trouble) || thrown.reason !== "range" || done === 0) throw thrown;
+      await anew();
+      throw changed();
+    });
+    const { status } = answer;
+    const range = status === 206 ? rangeOf(answer.headers["content-range"]) : undefined;
+    const now = markOf(answer.headers);
+    if (
+      range &&
+      (range.from !== done || (mark !== undefined && now !== undefined && now !== mark))
+    ) {
       answer.message.destroy();
-      throw new Trouble("store-refused", "it answers with other bytes than were asked for");
+      if (done === 0) throw otherBytes();
+      await anew();
+      throw changed();
     }
-    if (status !== 206) {
-      done = 0;
-      await file.truncate(0);
+    if (status === 206 && !range) {
+      answer.message.destroy();
+      throw otherBytes();
     }
-    mark = markOf(headers);
-    const length = Number(headers["content-length"] ?? 0);
+    if (status !== 206) await anew();
+    mark = now ?? (status === 206 ? mark : undefined);
+    const length = Number(answer.headers["content-length"] ?? 0);
     if (done + length > most) {
       answer.message.destroy();
       throw tooLarge(most);
@@ -108,8 +127,29 @@ async function bring(exchange: Exchange, path: string, options: Transfer): Promi
     } finally {
       if (done - before >= progressBytes) attempts.progress();
     }
+    // A server may give less than was asked for (RFC 9110, 15.3.7).
+    if (range && done < range.whole) {
+      if (done > before) attempts.progress();
+      throw new Trouble("store-unavailable", "it gives only a part", { againMs: 0 });
+    }
   });
   return done;
+}
+
+function rangeOf(
+  text: string | undefined,
+): { readonly from: number; readonly whole: number } | undefined {
+  const [, from, whole] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(text ?? "") ?? [];
+  if (from === undefined || whole === undefined) return undefined;
+  return { from: Number(from), whole: whole === "*" ? 0 : Number(whole) };
+}
+
+function otherBytes(): Trouble {
+  return new Trouble("store-refused", "it answers with other bytes than were asked for");
+}
+
+function changed(): Trouble {
+  return new Trouble("store-unavailable", "it was changed meanwhile", { againMs: 0 });
 }
 
 /** What says that it is still the same: a strong entity tag, or when it was changed (RFC 9110, 13.1.5). */
