@@ -94,16 +94,5 @@ export async function startAzure(
       return blobs.delete(name) ? { status: 202 } : error(404, "BlobNotFound");
     return read(asked, name);
   });
-  return {
-    ...server,
-    url: `${server.url}${account}`,
-    blobs,
-    blocks,
-    get instead() {
-      return state.instead;
-    },
-    set instead(instead) {
-      state.instead = instead;
-    },
-  };
+  return Object.assign(state, server, { url: `${server.url}${account}`, blobs, blocks });
 }

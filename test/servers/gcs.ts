@@ -16,6 +16,13 @@ export interface GcsServer extends AnsweringServer {
   readonly tokens: string[];
   /** Answers in place of the server where it gives something. */
   instead: ((asked: Asked) => Given | undefined) | undefined;
+  /** Where it says that it is; a front may stand before it. */
+  host: string | undefined;
+  /** How many bytes of a part it keeps; the connection of the others is cut. */
+  keeps: ((bytes: Buffer) => number) | undefined;
+  /** Changes a bit of what comes in parts. */
+  spoils: boolean;
+  readonly replace: (name: string, bytes: Buffer) => void;
   /** Of a service account. */
   readonly key: string;
   /** Uploads that were begun and neither ended nor given up. */
@@ -43,9 +50,12 @@ export async function startGcs(options: { readonly pageSize?: number } = {}): Pr
     privateKeyEncoding: { type: "pkcs8", format: "pem" },
     publicKeyEncoding: { type: "spki", format: "pem" },
   });
-  const state: { instead: GcsServer["instead"]; token: string | undefined } = {
+  const state: Pick<GcsServer, "instead" | "token" | "host" | "keeps" | "spoils"> = {
     instead: undefined,
     token: undefined,
+    host: undefined,
+    keeps: undefined,
+    spoils: false,
   };
   const keep = (name: string, bytes: Buffer): Given => {
     objects.set(name, bytes);
@@ -87,7 +97,8 @@ export async function startGcs(options: { readonly pageSize?: number } = {}): Pr
     if (query.get("uploadType") === "resumable") {
       const name = `${sessions.size}-${ended.size}`;
       sessions.set(name, { name: query.get("name") ?? "", bytes: Buffer.alloc(0) });
-      const location = `${url}/upload/storage/v1/b/artifacts/o?uploadType=resumable&upload_id=${name}`;
+      const own = state.host === undefined ? url : `http://${state.host}`;
+      const location = `${own}/upload/storage/v1/b/artifacts/o?uploadType=resumable&upload_id=${name}`;
       return { status: 200, headers: { location } };
     }
     const [, boundary = ""] = /boundary=(\S+)/.exec(asked.headers["content-type"] ?? "") ?? [];
@@ -110,7 +121,12 @@ export async function startGcs(options: { readonly pageSize?: number } = {}): Pr
       /^bytes (?:(\d+)-\d+|\*)\/(\d+|\*)$/.exec(String(headers["content-range"])) ?? [];
     if (from !== undefined && Number(from) !== session.bytes.length)
       return error(503, "out of order");
-    if (from !== undefined) session.bytes = Buffer.concat([session.bytes, body]);
+    if (from !== undefined) {
+      const kept = body.subarray(0, state.keeps?.(body) ?? body.length);
+      session.bytes = Buffer.concat([session.bytes, kept]);
+      if (state.spoils && from === "0") session.bytes.writeUInt8(session.bytes.readUInt8(0) ^ 1, 0);
+      if (kept.length < body.length) return error(503, "it broke off");
+    }
     if (total === String(session.bytes.length)) {
       sessions.delete(id);
       ended.set(id, session.name);
@@ -169,23 +185,11 @@ export async function startGcs(options: { readonly pageSize?: number } = {}): Pr
     private_key: privateKey,
     token_uri: `${server.url}/token`,
   });
-  return {
-    ...server,
+  return Object.assign(state, server, {
     objects,
     sessions,
     tokens,
     key,
-    get token() {
-      return state.token;
-    },
-    set token(token) {
-      state.token = token;
-    },
-    get instead() {
-      return state.instead;
-    },
-    set instead(instead) {
-      state.instead = instead;
-    },
-  };
+    replace: (name: string, bytes: Buffer) => void keep(name, bytes),
+  });
 }
