@@ -85,7 +85,8 @@ export async function openSession(options: {
       limits,
       ...(options.allowAddresses ? { allowAddresses: options.allowAddresses } : {}),
     }));
-  stack.defer(async () => (await opened)?.[Symbol.asyncDispose]());
+  // Whoever asked for it was told why it could not be opened.
+  stack.defer(async () => (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]());
   // Beside the artifacts: what a guest leaves is stored by a second name instead of a copy.
   const runners = createRunners({ stagingFolder: await artifacts.stagingFolder() });
   const depot = stack.use(
