@@ -30,16 +30,34 @@ export function parseRemote(text: string): Remote {
   if (url.password !== "") throw wrong("a password does not belong there, but into a secret");
   const host = url.hostname.replace(/^\[|\]$/g, "");
   // ssh and git take what begins with a dash for an option.
-  if (host === "" || host.startsWith("-") || url.username.startsWith("-")) throw wrong("its host");
+  if (isIP(host) === 0 && !/^\w[\w.-]*$/.test(host)) throw wrong("its host");
   const port = url.port === "" ? ports[protocol] : Number(url.port);
+  const user = url.username === "" ? undefined : decoded(url.username);
+  const web = protocol === "http" || protocol === "https";
+  if (!web) {
+    // git decodes such a URL before it looks for the host, and looks for an address in brackets in its path as well: each of these could lead it elsewhere.
+    const path = decoded(short ? (short[3] ?? "") : url.pathname);
+    const clear = path !== undefined && !/@\[|[\p{Cc}]/u.test(path);
+    const named = url.username === "" || /^\w[\w.+-]*$/.test(url.username);
+    if (!clear || !named || url.search !== "" || url.hash !== "")
+      throw wrong("it can be read in more than one way");
+  }
   return {
     protocol,
-    user: url.username === "" ? undefined : decodeURIComponent(url.username),
+    user,
     host,
     port,
-    // What is after the host stays as it is written: for ssh, a path without a slash begins at home.
-    url: text,
+    // As it was understood here, not as it is written: others read `http://one\\@two/` in another way. In the short form a path without a slash begins at home.
+    url: short ? text : url.href,
   };
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function isProtocol(text: string): text is Remote["protocol"] {

@@ -1,4 +1,4 @@
-import { access, lstat, mkdir, readdir, readlink, rm, writeFile } from "node:fs/promises";
+import { access, lstat, mkdir, readdir, readlink, realpath, rm, writeFile } from "node:fs/promises";
 import { isIP, isIPv6 } from "node:net";
 import { join } from "node:path";
 import { Failure } from "../../errors/mod.ts";
@@ -6,12 +6,14 @@ import type { TreeEntry } from "../../wasi/mod.ts";
 import type { Downloaded, GitLocation } from "../mod.ts";
 import { retried } from "../retries.ts";
 import type { Store, StoreContext, Transfer } from "../stores.ts";
-import { git, type GitOptions } from "./program.ts";
+import { excess, git, type Ceilings, type GitOptions } from "./program.ts";
 import { addressesOf, checkedName, parseRemote, shown, type Remote } from "./remote.ts";
 
 /** Submodules of a repository, all of them, and how deep they may lie in each other. */
 const mostSubmodules = 200;
 const deepest = 5;
+/** A server may look for what it sends for so many times the time in which else some of a body has to come. */
+const patience = 20;
 
 /**
  * Repositories, by the `git` of this machine, with its working tree and its `.git`, as Argo has them; they are only read. The URL and all that the
@@ -31,7 +33,7 @@ export function openGit(context: StoreContext): Store<GitLocation> {
             await rm(folder, { recursive: true, force: true });
             await mkdir(folder, { recursive: true });
             await new Clone(context, { location, remote, folder, work, options }).run();
-            return await tree(folder, context.limits.files);
+            return await tree(folder, ceilingsOf(context));
           } finally {
             await rm(work, { recursive: true, force: true });
           }
@@ -145,20 +147,12 @@ class Clone {
 
   /** One by one, as each may name others, whose hosts are to be looked at before. */
   async #checkOutSubmodules(folder: string, depth: number): Promise<void> {
-    const list = await access(join(folder, ".gitmodules")).then(
-      () => this.#git(["config", "--file", ".gitmodules", "--get-regexp", String.raw`^submodule\..*\.(path|url)$`], folder), // prettier-ignore
-      () => "",
+    const own = await access(join(folder, ".gitmodules")).then(
+      () => this.#config(folder, ["--file", ".gitmodules"], "path"),
+      () => [],
     );
-    const urls = list.split("\n").flatMap((line) => {
-      const [, url] = /^submodule\..*\.url (.*)$/.exec(line) ?? [];
-      // One that begins with a dot lies beside the repository itself.
-      return url === undefined || /^\.{1,2}\//.test(url) ? [] : [url];
-    });
-    const paths = list
-      .split("\n")
-      .flatMap((line) => /^submodule\..*\.path (.*)$/.exec(line)?.[1] ?? []);
-    if (paths.length === 0) return;
-    this.#submodules += paths.length;
+    if (own.length === 0) return;
+    this.#submodules += own.length;
     if (depth > deepest || this.#submodules > mostSubmodules) {
       throw new Failure(
         "store-refused",
@@ -168,16 +162,34 @@ class Clone {
         },
       );
     }
-    for (const url of urls) await this.#meet(parseRemote(url));
-    await this.#prepare();
-    await this.#git(["submodule", "--quiet", "update", "--init"], folder);
-    for (const path of paths) {
-      const inner = join(folder, path);
-      // git refuses paths that lead outside; what it did not make is none of ours.
-      const found = await lstat(inner).catch(() => undefined);
-      if (path.split("/").includes("..") || !found?.isDirectory()) continue;
-      await this.#checkOutSubmodules(inner, depth + 1);
+    // Only git knows where a relative URL leads: `../../other/x` may climb over the host. What it found is looked at, and what was understood is used.
+    await this.#git(["submodule", "--quiet", "init"], folder);
+    for (const [key, url] of await this.#config(folder, ["--local"], "url")) {
+      const remote = parseRemote(url);
+      await this.#meet(remote);
+      await this.#git(["config", "--local", "--", key, remote.url], folder);
     }
+    await this.#prepare();
+    await this.#git(["submodule", "--quiet", "update"], folder);
+    for (const [, path] of own) {
+      const inner = join(folder, path);
+      if (await isSubmodule(folder, path)) await this.#checkOutSubmodules(inner, depth + 1);
+    }
+  }
+
+  /** Settings of submodules: their keys and values. */
+  async #config(
+    folder: string,
+    from: readonly string[],
+    name: "path" | "url",
+  ): Promise<readonly (readonly [key: string, value: string])[]> {
+    const list = await this.#git(["config", ...from, "-z", "--list"], folder);
+    const wanted = new RegExp(String.raw`^submodule\.[^]*\.${name}$`);
+    return list.split("\0").flatMap((item) => {
+      const end = item.indexOf("\n");
+      const key = item.slice(0, Math.max(0, end));
+      return wanted.test(key) ? [[key, item.slice(end + 1)] as const] : [];
+    });
   }
 
   async #meet(remote: Remote): Promise<void> {
@@ -246,20 +258,25 @@ class Clone {
   #settings(): readonly string[] {
     const { location, remote, work } = this.#of;
     const { authorities } = this.#context.manner(location);
-    const { protocol, host, port } = remote;
-    const written = isIPv6(host) ? `[${host}]` : host;
+    const { protocol } = remote;
+    const place = endpointOf(remote);
     const pinned = [...this.#met.values()]
       .filter((met) => met.remote.protocol.startsWith("http") && isIP(met.remote.host) === 0)
       .map(({ remote: met, addresses }) => `http.curloptResolve=${met.host}:${met.port}:${addresses.map((address) => (isIPv6(address) ? `[${address}]` : address)).join(",")}`); // prettier-ignore
     return [
       "core.hooksPath=/dev/null",
       "core.fsmonitor=false",
+      "core.protectHFS=true",
+      "core.protectNTFS=true",
+      // A folder of a tree can look like a repository, with settings that name programs.
+      "safe.bareRepository=explicit",
       "submodule.recurse=false",
       "fetch.recurseSubmodules=false",
       "credential.helper=",
       "http.followRedirects=false",
-      "http.lowSpeedLimit=1000",
-      "http.lowSpeedTime=30",
+      // A server that looks for long what to send gives five bytes in five seconds.
+      "http.lowSpeedLimit=1",
+      "http.lowSpeedTime=60",
       "gc.auto=0",
       "maintenance.auto=false",
       "advice.detachedHead=false",
@@ -267,7 +284,9 @@ class Clone {
       ...(location.anyCertificate ? ["http.sslVerify=false"] : []),
       ...(authorities ? [`http.sslCAInfo=${join(work, "authorities.pem")}`] : []),
       ...("ATALANTA_GIT_PASSWORD" in this.#environment
-        ? [`credential.${protocol}://${written}:${port}.helper=!f() { test "$1" = get && printf 'username=%s\\npassword=%s\\n' "$ATALANTA_GIT_USER" "$ATALANTA_GIT_PASSWORD"; }; f`, `credential.${protocol}://${written}.helper=!f() { test "$1" = get && printf 'username=%s\\npassword=%s\\n' "$ATALANTA_GIT_USER" "$ATALANTA_GIT_PASSWORD"; }; f`] // prettier-ignore
+        ? [
+            `credential.${protocol}://${place}.helper=!f() { test "$1" = get && printf 'username=%s\\npassword=%s\\n' "$ATALANTA_GIT_USER" "$ATALANTA_GIT_PASSWORD"; }; f`,
+          ]
         : []),
     ];
   }
@@ -282,7 +301,8 @@ class Clone {
       settings: this.#settings(),
       signal: options.signal,
       watched: this.#of.folder,
-      mostBytes: this.#context.limits.bytes,
+      ...ceilingsOf(this.#context),
+      stillMs: this.#context.transport.timeouts.idleMs * patience,
       onProgress: options.onProgress,
     };
     return git(words, given);
@@ -296,10 +316,23 @@ function endpointOf({ protocol, host, port }: Remote): string {
   return port === usual ? written : `${written}:${port}`;
 }
 
+function ceilingsOf({ limits }: StoreContext): Ceilings {
+  return { mostBytes: limits.bytes, mostFiles: limits.files };
+}
+
+/** Whether git has made a submodule there: then it has a file `.git`, which no tree of a stranger's has; and no link leads to it. */
+async function isSubmodule(folder: string, path: string): Promise<boolean> {
+  const inner = join(folder, path);
+  const file = await lstat(join(inner, ".git")).catch(() => undefined);
+  if (!file?.isFile()) return false;
+  return (await realpath(inner)) === join(await realpath(folder), path);
+}
+
 /** What git has laid down; links as they are, for nothing follows them. */
-async function tree(folder: string, mostFiles: number): Promise<Downloaded> {
+async function tree(folder: string, most: Ceilings): Promise<Downloaded> {
   const entries: TreeEntry[] = [];
   const folders = [""];
+  let bytes = 0;
   for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
     for (const item of await readdir(join(folder, at), { withFileTypes: true })) {
       const path = at === "" ? item.name : `${at}/${item.name}`;
@@ -311,12 +344,12 @@ async function tree(folder: string, mostFiles: number): Promise<Downloaded> {
         entries.push({ kind: "symlink", path, target: await readlink(host) });
       } else if (item.isFile()) {
         const { size, mode } = await lstat(host);
+        bytes += size;
         const content = { kind: "slice", path: host, offset: 0, size } as const;
         entries.push({ kind: "file", path, mode: mode & 0o111 ? 0o755 : 0o644, content });
       }
-      if (entries.length > mostFiles) {
-        throw new Failure("store-refused", `The repository has more than ${mostFiles} files`);
-      }
+      const failure = excess({ bytes, files: entries.length }, most);
+      if (failure) throw failure;
     }
   }
   return { kind: "directory", entries };
