@@ -30,7 +30,7 @@ const root = resolve(import.meta.dirname, "..");
 const argument = process.argv.indexOf("--gib");
 const gib = argument > 0 ? Number(process.argv[argument + 1]) : 1;
 /** In turns; the medians count. */
-const rounds = gib > 2 ? 1 : 3;
+const rounds = gib > 1 ? 1 : 3;
 const bytes = gib * 1024 ** 3;
 const folder = mkdtempSync(join(tmpdir(), "bench-"));
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -172,7 +172,10 @@ spec:
     - name: main
       inputs: {artifacts: [{name: in, path: /tmp/in, s3: {key: ${key}}}]}
       outputs: {artifacts: [{name: out, path: /tmp/out, ${artifact}}]}
-      wasm: {module: ${join(root, "test/guests/probe/probe.wasm")}, args: [copy, /tmp/in, /tmp/out]}
+      wasm:
+        module: ${join(root, "test/guests/probe/probe.wasm")}
+        args: [copy, /tmp/in, /tmp/out]
+        limits: {files: 1Ti, fileSize: 1Ti, time: 1h}
 `,
   );
   return path;
@@ -243,11 +246,14 @@ try {
     },
   };
   const speeds: Record<string, Record<"put" | "get", (number | undefined)[]>> = {};
+  await oursPut("in", file);
   for (let round = 0; round < rounds; round += 1) {
     for (const [name, client] of Object.entries(clients)) {
       const speed = (speeds[name] ??= { put: [], get: [] });
-      speed.put.push(await client.put(name));
-      if (speed.put[0] !== undefined) speed.get.push(await client.get(name));
+      // S3 takes no more than this by one request.
+      const whole = bytes <= 5 * 1024 ** 3 || name === "ours" || name === "aws";
+      speed.put.push(whole ? await client.put(name) : undefined);
+      speed.get.push(await client.get("in"));
       rmSync(back, { force: true });
       (await askS3(s3, { method: "DELETE", key: name })).resume();
     }
@@ -258,7 +264,6 @@ try {
       { put: median(put), get: median(get) },
     ]),
   );
-  await plainPut(s3, "in", file);
   rmSync(file);
 
   const main = join(root, "src/cli/main.ts");

@@ -151,14 +151,9 @@ describe("A workflow with an image", () => {
     wasm: {image: "${server.host}/acme/step"}
 `,
     );
-    const begun = home.start(["run", path, "--name", "paused", "--quiet"]);
+    const begun = home.start(["run", path, "--name", "paused"]);
     begun.process.stdin?.end();
-    while (!/Running/.test((await atalanta("get", "paused")).stdout) || server.seen.length < 3) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    while (!/Suspend|suspend|wait/.test((await atalanta("get", "paused")).stdout)) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    await begun.prints(/waits for resume/);
     begun.process.kill("SIGKILL");
     await begun.ended;
     put(Buffer.from([0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0]));
