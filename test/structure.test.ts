@@ -34,6 +34,18 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   expression: ["errors"],
   document: ["errors", "limits", "network", "places", "expression"],
   workflow: ["errors", "limits", "locks", "expression", "document", "places", "task", "dispatch"],
+  argo: [
+    "errors",
+    "limits",
+    "network",
+    "oci",
+    "runner",
+    "artifacts",
+    "stores",
+    "places",
+    "document",
+    "task",
+  ],
   cli: [
     "errors",
     "limits",
@@ -50,6 +62,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     "container",
     "dispatch",
     "workflow",
+    "argo",
   ],
 };
 

@@ -578,7 +578,8 @@ const templateKeys: Readonly<Record<string, Key>> = {
   ...onlyPods("resubmitPendingPods"),
 };
 
-const template: ObjectShape = object(
+/** A template, wherever it stands. */
+export const template: ObjectShape = object(
   "Template",
   "What a step runs: exactly one of wasm, plugin, container, script, steps, dag, suspend.",
   templateKeys,

@@ -19,7 +19,11 @@ export function checkUnique(
 }
 
 /** What a template says beside its type fits its type. */
-export function checkLeaf({ template, label }: Found, report: Report, origins: Origins): void {
+export function checkLeaf(
+  { template, label }: Pick<Found, "template" | "label">,
+  report: Report,
+  origins: Origins,
+): void {
   const inner = (template.steps ?? template.dag) !== undefined;
   const type = template.steps ? "steps" : template.dag ? "dag" : "leaf";
   const part = (key: string): Spot => origins.part(template, key) ?? origins.spot(template);
@@ -95,7 +99,7 @@ export function checkLeaf({ template, label }: Found, report: Report, origins: O
 
 /** What a step asks for is not more than the host allows. What is filled in as it runs is looked at then. */
 export function checkLimits(
-  { template }: Found,
+  { template }: Pick<Found, "template">,
   host: Limits,
   report: Report,
   origins: Origins,
@@ -182,7 +186,11 @@ function checkInputParameter(parameter: Parameter, report: Report, origins: Orig
 }
 
 /** What a template hands on comes from somewhere, in the way of its type. */
-export function checkOutputs({ template }: Found, report: Report, origins: Origins): void {
+export function checkOutputs(
+  { template }: Pick<Found, "template">,
+  report: Report,
+  origins: Origins,
+): void {
   const inner = (template.steps ?? template.dag) !== undefined;
   const suspend = template.suspend !== undefined;
   const sources = inner

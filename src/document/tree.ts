@@ -72,6 +72,24 @@ export function madeMapping(
   return withEntries({ kind: "mapping", source, at, entries: new Map() }, entries);
 }
 
+/** Data as JSON has it, as a tree that stands nowhere. */
+export function madeTree(spot: Spot, value: unknown): Tree {
+  const { source, at } = spot;
+  if (Array.isArray(value)) {
+    return { kind: "sequence", source, at, items: value.map((item) => madeTree(spot, item)) };
+  }
+  if (typeof value === "object" && value !== null) {
+    const entries = Object.entries(value).map(
+      ([key, inner]) => [key, { key: spot, value: madeTree(spot, inner) }] as const,
+    );
+    return { kind: "mapping", source, at, entries: new Map(entries) };
+  }
+  if (typeof value === "number" || typeof value === "boolean") {
+    return { ...madeText(spot, String(value)), value };
+  }
+  return typeof value === "string" ? madeText(spot, value) : { ...madeText(spot, ""), value: null };
+}
+
 /** Texts that are longer are searched for places in vain: it would take time for each mistake in them. */
 const exactLength = 100_000;
 

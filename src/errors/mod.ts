@@ -208,6 +208,11 @@ const table: Readonly<Record<Code, Row>> = {
     summary: "The trust class that a step asks for cannot be had here",
   },
   "workflow-invalid": { retryable: false, status: 422, summary: "The workflow document is wrong" },
+  "argo-workflow": {
+    retryable: true,
+    status: 503,
+    summary: "The workflow of a step on a cluster does not say what the step needs, or is gone",
+  },
   "workflow-unsupported": {
     retryable: false,
     status: 422,
@@ -376,6 +381,7 @@ export type Code =
   | "trust-class"
   | "workflow-invalid"
   | "workflow-unsupported"
+  | "argo-workflow"
   | "artifact-missing"
   | "artifact-path"
   | "artifact-too-large"

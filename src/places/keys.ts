@@ -1,8 +1,35 @@
+import { basename } from "node:path/posix";
 import { parseEndpoint, type Endpoint } from "../network/mod.ts";
 import type { Place, SecretName } from "./model.ts";
 
 /** Argo's name for the artifact that a step's log becomes. */
 export const logArtifact = "main-logs";
+
+/** The place of what may have more keys than that; undefined when it names none. */
+export function placeIn({ s3, http, artifactory, git, gcs, azure, oss }: Place): Place | undefined {
+  if (s3) return { s3 };
+  if (http) return { http };
+  if (artifactory) return { artifactory };
+  if (git) return { git };
+  if (gcs) return { gcs };
+  if (azure) return { azure };
+  return oss ? { oss } : undefined;
+}
+
+/** Argo's name of an output in a repository. */
+export function objectName(
+  {
+    name,
+    archive,
+  }: {
+    readonly name: string;
+    readonly archive?: { readonly none?: unknown; readonly zip?: unknown };
+  },
+  path: string,
+): string {
+  if (archive?.none) return basename(path);
+  return archive?.zip ? `${name}.zip` : `${name}.tgz`;
+}
 
 /** Whether it says all of where it is; as for Argo, one that does not is a key of the artifact repository. */
 export function isComplete({ s3, gcs, oss, azure, ...others }: Place): boolean {

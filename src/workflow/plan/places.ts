@@ -1,7 +1,14 @@
-import { basename } from "node:path/posix";
 import type { Artifact, ArtifactGc, Template } from "../../document/mod.ts";
 import { Failure } from "../../errors/mod.ts";
-import { isComplete, joinKey, keyOf, withKey, type Place } from "../../places/mod.ts";
+import {
+  isComplete,
+  joinKey,
+  keyOf,
+  objectName,
+  placeIn,
+  withKey,
+  type Place,
+} from "../../places/mod.ts";
 import type { Copy, OutputStore } from "../../task/mod.ts";
 import type { Names } from "./names.ts";
 import type { Plan } from "./plan.ts";
@@ -17,7 +24,7 @@ export function placeOf(
   names: Names,
   seed: string,
 ): { readonly place: Place } | { readonly key: string } | undefined {
-  const said = place(artifact);
+  const said = placeIn(artifact);
   if (!said) return undefined;
   if (isComplete(said)) return { place: withWholeKey(artifact, fill(plan, said, names, seed)) };
   const key = fill(plan, keyOf(said) ?? "", names, seed);
@@ -40,7 +47,7 @@ export function outputStore(
   const base = baseOf(plan, template);
   if (!base) return {};
   const path = fill(plan, artifact.path ?? "", names, seed);
-  const to = below(plan, base, fileName(artifact, path), names, seed);
+  const to = below(plan, base, objectName(artifact, path), names, seed);
   return { store: { place: to, ...collectOf(plan, to, artifact.artifactGC) } };
 }
 
@@ -74,19 +81,9 @@ function noKey({ name }: Artifact): Failure {
   });
 }
 
-function place({ s3, http, artifactory, git, gcs, azure, oss }: Artifact): Place | undefined {
-  if (s3) return { s3 };
-  if (http) return { http };
-  if (artifactory) return { artifactory };
-  if (git) return { git };
-  if (gcs) return { gcs };
-  if (azure) return { azure };
-  return oss ? { oss } : undefined;
-}
-
 /** The template's own archive location, else the run's repository. */
 function baseOf(plan: Plan, around: Around): Place | undefined {
-  const own = around?.archiveLocation && place({ name: "", ...around.archiveLocation });
+  const own = around?.archiveLocation && placeIn(around.archiveLocation);
   return own && isComplete(own) ? own : plan.begin.repository?.place;
 }
 
@@ -98,11 +95,6 @@ function storeOf(plan: Plan, base: Place, names: Names, seed: string): Place {
 function below(plan: Plan, base: Place, name: string, names: Names, seed: string): Place {
   const key = fill(plan, keyOf(base) ?? "", names, seed);
   return withKey(storeOf(plan, base, names, seed), joinKey(key, name));
-}
-
-function fileName({ name, archive }: Artifact, path: string): string {
-  if (archive?.none) return basename(path);
-  return archive?.zip ? `${name}.zip` : `${name}.tgz`;
 }
 
 /** Web servers and Artifactory are not asked to delete, as by Argo. */

@@ -1,0 +1,3 @@
+/** Steps of Argo Workflows on a cluster. Argo itself knows nothing of Wasm: it hands out templates, and takes results. */
+export type { NodeResult, Template } from "./model.ts";
+export { createWasmSteps, type NamespaceReader, type WasmStepsOptions } from "./steps/mod.ts";

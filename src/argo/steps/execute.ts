@@ -1,0 +1,364 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { readStep, type EnvironmentVariable, type StepTemplate } from "../../document/mod.ts";
+import { Failure, toFailure } from "../../errors/mod.ts";
+import { addressRules, proxiesFrom } from "../../network/mod.ts";
+import { logArtifact, type Place } from "../../places/mod.ts";
+import type { Stores } from "../../stores/mod.ts";
+import type { OutputArtifact, Task, TaskResult } from "../../task/mod.ts";
+import type { NodeResult, Step, Template } from "../model.ts";
+import { isRecord, recordOf, textOf } from "./json.ts";
+import type { WasmSteps, WasmStepsOptions } from "./mod.ts";
+import { needsRepository, StepPlaces } from "./places.ts";
+import { failed, loopResult, messageOf, outputsOf } from "./result.ts";
+import { Rooms, type Room } from "./rooms.ts";
+import { Tenants, type Tenant } from "./tenants.ts";
+import type { WorkflowFacts } from "./workflow.ts";
+import { Workflows } from "./workflows.ts";
+
+/** Executes templates with `plugin.wasm`. */
+export async function createWasmSteps(options: WasmStepsOptions): Promise<WasmSteps> {
+  // Nothing that a process before this one was about to bring or to send is of use.
+  for (const name of ["rooms", "stores"]) {
+    await rm(join(options.folder, name), { recursive: true, force: true });
+    await mkdir(join(options.folder, name), { recursive: true, mode: 0o700 });
+  }
+  return new Steps(options);
+}
+
+class Steps implements WasmSteps {
+  readonly #options: WasmStepsOptions;
+  readonly #workflows: Workflows;
+  readonly #tenants: Tenants;
+  readonly #rooms: Rooms;
+  #stores: Promise<Stores> | undefined;
+
+  constructor(options: WasmStepsOptions) {
+    this.#options = options;
+    this.#workflows = new Workflows(options.reader);
+    this.#tenants = new Tenants(options);
+    this.#rooms = new Rooms(options, () => this.#openStores());
+  }
+
+  accepts({ plugin }: Template): boolean {
+    return isRecord(plugin) && plugin["wasm"] !== undefined;
+  }
+
+  async execute(step: Step, { signal }: { readonly signal: AbortSignal }): Promise<NodeResult> {
+    try {
+      return await this.#execute(step, signal);
+    } catch (thrown) {
+      return failed(toFailure(thrown));
+    }
+  }
+
+  async #execute(step: Step, signal: AbortSignal): Promise<NodeResult> {
+    const { written, node } = withoutIdentity(step);
+    const { limits } = this.#options;
+    const { template, problems } = readStep(written, { limits });
+    if (!template) throw invalid(problems);
+    checkTags(template);
+    const repository = needsRepository(template);
+    const facts = await this.#workflows.when(
+      step.workflow,
+      (it) => it.whole && (it.begun || !repository),
+      signal,
+    );
+    const { namespace, uid } = step.workflow;
+    const serviceAccount = facts.serviceAccount(step.template);
+    const tenant = this.#tenants.of(namespace, serviceAccount);
+    for (const name of facts.pullSecrets) tenant.pullSecrets.add(name);
+    const places = new StepPlaces(template, facts, step.nodeId);
+    const task = await this.#task(step, template, places, tenant);
+    await using room = await this.#rooms.enter(`${uid}/${serviceAccount}`, tenant);
+    const result = await room.runner.run(task, { signal });
+    const log = await this.#sendLog(step, template, result, room, signal);
+    const outputs = outputsOf(step.template, result, places);
+    const artifacts = [...(outputs.artifacts ?? []), ...log.artifacts];
+    const text = await this.#resultText(step, template, node, result, signal);
+    const message = messageOf(result) ?? log.trouble?.message;
+    return {
+      phase: result.phase === "Succeeded" && log.trouble ? "Error" : result.phase,
+      ...(message === undefined ? {} : { message }),
+      outputs: {
+        ...outputs,
+        ...(artifacts.length === 0 ? {} : { artifacts }),
+        ...(text === undefined ? {} : { result: text }),
+      },
+    };
+  }
+
+  async #task(
+    { workflow, nodeId }: Step,
+    template: StepTemplate,
+    places: StepPlaces,
+    tenant: Tenant,
+  ): Promise<Task> {
+    const { wasm, inputs, outputs } = template;
+    if (wasm.image === undefined) {
+      throw new Failure(
+        "workflow-invalid",
+        "A module file can only be run on the machine that has it",
+        {
+          hint: "Push it to a registry with `atalanta image push`, and name the image.",
+        },
+      );
+    }
+    const seconds = Number(template.activeDeadlineSeconds ?? 0);
+    return {
+      key: `${workflow.uid}/${nodeId}`,
+      owner: workflow.namespace,
+      program: {
+        kind: "wasm",
+        module: {
+          image: wasm.image,
+          ...(wasm.imagePullPolicy === undefined ? {} : { pullPolicy: wasm.imagePullPolicy }),
+        },
+        ...(wasm.command === undefined ? { afterEntrypoint: true } : {}),
+        arguments: [...(wasm.command ?? []), ...(wasm.args ?? [])].map(String),
+        limits: wasm.limits ?? {},
+        ...(wasm.trust === undefined ? {} : { trust: wasm.trust }),
+        ...(wasm.permissions?.http?.allowedHosts
+          ? { allowedHosts: wasm.permissions.http.allowedHosts }
+          : {}),
+      },
+      environment: await environmentOf(wasm.env ?? [], tenant),
+      ...(wasm.stdin === undefined ? {} : { stdin: wasm.stdin }),
+      inputs: (inputs?.artifacts ?? []).map((artifact) => {
+        const source = places.source(artifact);
+        const { name, path = "", mode, recurseMode, archive, optional } = artifact;
+        return {
+          name,
+          path,
+          ...(source ? { source } : {}),
+          ...(mode === undefined ? {} : { mode }),
+          ...(recurseMode === undefined ? {} : { recurseMode }),
+          ...(archive ? { archive: archive.none ? "none" : archive.zip ? "zip" : "tar" } : {}),
+          ...(optional === undefined ? {} : { optional }),
+        };
+      }),
+      outputs: {
+        parameters: (outputs?.parameters ?? []).flatMap(({ name, valueFrom }) =>
+          valueFrom?.path === undefined
+            ? []
+            : [
+                {
+                  name,
+                  path: valueFrom.path,
+                  ...(valueFrom.default === undefined
+                    ? {}
+                    : { default: String(valueFrom.default) }),
+                },
+              ],
+        ),
+        artifacts: (outputs?.artifacts ?? []).map((artifact): OutputArtifact => ({
+          name: artifact.name,
+          path: artifact.path ?? "",
+          optional: artifact.optional ?? false,
+          store: { place: places.output(artifact) },
+          ...(artifact.archive ? { archive: packingOf(artifact.archive) } : {}),
+          ...(artifact.mode === undefined ? {} : { mode: artifact.mode }),
+        })),
+        result: true,
+      },
+      ...(seconds > 0 ? { timeoutMs: seconds * 1000 } : {}),
+    };
+  }
+
+  /** Whether logs are kept is only known once the workflow has begun, so it is asked while there is one. */
+  async #sendLog(
+    step: Step,
+    template: StepTemplate,
+    { log, phase }: TaskResult,
+    room: Room,
+    signal: AbortSignal,
+  ): Promise<{
+    readonly artifacts: readonly Readonly<Record<string, unknown>>[];
+    readonly trouble?: Failure;
+  }> {
+    if (!log) return { artifacts: [] };
+    try {
+      const facts = await this.#workflows.when(step.workflow, ({ begun }) => begun, signal);
+      if (!facts.archivesLogs(template)) return { artifacts: [] };
+      const places = new StepPlaces(template, facts, step.nodeId);
+      const place: Place = places.log();
+      await room.depot.send(place, log, { kind: "none", name: "main.log" }, { signal });
+      return { artifacts: [{ name: logArtifact, ...places.told(place) }] };
+    } catch (thrown) {
+      const failure = toFailure(thrown);
+      const message = `The log could not be kept: ${failure.message}`;
+      return {
+        artifacts: [],
+        ...(phase === "Succeeded" ? { trouble: new Failure(failure.code, message) } : {}),
+      };
+    }
+  }
+
+  /** Argo reads the results of a loop's items as JSON, and its workflow fails when one of them is none. */
+  async #resultText(
+    step: Step,
+    { name }: StepTemplate,
+    node: string | undefined,
+    { outputs: { result } }: TaskResult,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    if (result === undefined || isJson(result)) return result;
+    if (node !== undefined) return loopResult(result, node);
+    const loops = (facts: WorkflowFacts): boolean | undefined =>
+      facts.nodeName(step.nodeId) === undefined ? facts.loops(name) : undefined;
+    const facts = await this.#workflows.when(
+      step.workflow,
+      (it) => it.begun && (loops(it) !== undefined || it.nodeName(step.nodeId) !== undefined),
+      signal,
+    );
+    const known = facts.nodeName(step.nodeId);
+    if (known !== undefined) return loopResult(result, known);
+    return loops(facts) ? JSON.stringify(result) : result;
+  }
+
+  #openStores(): Promise<Stores> {
+    this.#stores ??= (async () => {
+      const { openStores } = await import("../../stores/mod.ts");
+      const { storeAddresses, authorities = [], environment, folder } = this.#options;
+      const reach = addressRules({ allowedAddresses: storeAddresses });
+      return openStores({
+        reach,
+        // Nothing that a workflow names is the operator's.
+        operatorReach: reach,
+        ...(authorities.length === 0 ? {} : { authorities }),
+        stagingFolder: join(folder, "stores"),
+        proxyFor: proxiesFrom(environment),
+      });
+    })();
+    return this.#stores;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#rooms[Symbol.asyncDispose]();
+    await this.#tenants[Symbol.asyncDispose]();
+    await (await this.#stores?.catch(() => undefined))?.[Symbol.asyncDispose]();
+  }
+}
+
+/** The rewriter tells a step who it is; nothing of that is the module's. */
+function withoutIdentity({ template }: Step): {
+  readonly written: Template;
+  readonly node: string | undefined;
+} {
+  const { node, attempt: _attempt, ...wasm } = recordOf(recordOf(template["plugin"])["wasm"]);
+  const name = textOf(node);
+  return {
+    written: { ...template, plugin: { wasm } },
+    node: name?.includes("{{") ? undefined : name,
+  };
+}
+
+async function environmentOf(
+  variables: readonly EnvironmentVariable[],
+  tenant: Tenant,
+): Promise<Task["environment"]> {
+  const made: Task["environment"][number][] = [];
+  for (const { name, value, valueFrom } of variables) {
+    if (valueFrom?.secretKeyRef) {
+      const found = await secretVariable(name, valueFrom.secretKeyRef, tenant);
+      if (found) made.push(found);
+    } else if (valueFrom?.configMapKeyRef) {
+      const { name: map, key, optional = false } = valueFrom.configMapKeyRef;
+      const found = (await tenant.reader.configMap(map))?.get(key);
+      if (found !== undefined) made.push({ name, value: found });
+      else if (!optional) {
+        throw new Failure(
+          "workflow-invalid",
+          `The variable ${name} needs the key "${key}" of the ConfigMap "${map}", which is not there`,
+          {
+            hint: "Make it in the namespace of the workflow, or set optional: true.",
+          },
+        );
+      }
+    } else made.push({ name, value: String(value ?? "") });
+  }
+  return made;
+}
+
+/** A secret with this annotation never gets to the guest: its gate puts the value into requests to these hosts. */
+const hostsAnnotation = "atalanta.dev/hosts";
+
+async function secretVariable(
+  variable: string,
+  {
+    name,
+    key,
+    optional = false,
+  }: { readonly name: string; readonly key: string; readonly optional?: boolean },
+  { reader, guarded }: Tenant,
+): Promise<Task["environment"][number] | undefined> {
+  const secret = await reader.secretData(name);
+  const value = secret?.data.get(key);
+  if (!value && optional) return undefined;
+  if (!value) {
+    // Says what is missing.
+    await reader.secret(name, key);
+    return undefined;
+  }
+  const hosts = secret?.annotations[hostsAnnotation];
+  if (hosts === undefined) return { name: variable, value: Buffer.from(value).toString() };
+  guarded.set(`${name}/${key}`, {
+    hosts: hosts.split(/[\s,]+/).filter(Boolean),
+    value: () => reader.secret(name, key),
+  });
+  return { name: variable, secret: { name, key } };
+}
+
+type Archive = NonNullable<
+  NonNullable<NonNullable<StepTemplate["outputs"]>["artifacts"]>[number]["archive"]
+>;
+
+function packingOf({ none, tar, zip }: Archive): NonNullable<OutputArtifact["archive"]> {
+  if (none) return { kind: "none" };
+  if (zip) return { kind: "zip" };
+  const level = tar?.compressionLevel;
+  return { kind: "tar", ...(level === undefined ? {} : { level }) };
+}
+
+function invalid(problems: readonly Failure[]): Failure {
+  const [first, ...others] = problems;
+  if (!first) return new Failure("workflow-invalid", "The template has no plugin.wasm");
+  const more = others.length === 0 ? "" : ` (and ${others.length} more mistakes)`;
+  return new Failure(
+    first.code,
+    `${first.message}${more}`,
+    first.hint === undefined ? {} : { hint: first.hint },
+  );
+}
+
+/** Tags that Argo left as they were: it knows them for pods alone, or not at all. A module would take them for its arguments. */
+const argoTag =
+  /\{\{=|\{\{\s*(?:inputs|outputs|steps|tasks|workflow|pod|node|item|retries|lastRetry|cronworkflow)(?:\.[^{}]*)?\}\}/;
+
+function checkTags({ wasm }: StepTemplate): void {
+  const texts = [
+    wasm.image,
+    wasm.stdin,
+    ...(wasm.command ?? []),
+    ...(wasm.args ?? []),
+    ...(wasm.env ?? []).map(({ value }) => value),
+  ];
+  for (const text of texts) {
+    const [tag] = argoTag.exec(String(text ?? "")) ?? [];
+    if (tag === undefined) continue;
+    throw new Failure("workflow-invalid", `Nobody has filled in "${tag.slice(0, 80)}"`, {
+      hint: tag.includes("pod.name")
+        ? "{{pod.name}} is there for pods alone; use {{node.name}} or {{workflow.name}}."
+        : "Check the name: Argo leaves a tag as it is when it knows nothing by that name.",
+    });
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

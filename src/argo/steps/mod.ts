@@ -1,0 +1,61 @@
+/** `plugin.wasm` templates of Argo: a template becomes a task, and what became of it a node's result. */
+import type { Limits } from "../../limits/mod.ts";
+import type { GateOptions } from "../../network/mod.ts";
+import type { ImagePolicy, RegistryOptions } from "../../oci/mod.ts";
+import type { Runners, Trust } from "../../runner/mod.ts";
+import type { StepExecutor, WorkflowIdentity } from "../model.ts";
+
+export { createWasmSteps } from "./execute.ts";
+
+export interface SecretData {
+  readonly data: ReadonlyMap<string, Uint8Array>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+interface As {
+  /** With whose authority. */
+  readonly serviceAccount: string;
+}
+
+/** What steps read of the cluster. Each rejects with a `Failure`; what is not there is undefined. */
+export interface NamespaceReader {
+  /** The Workflow as it is now. */
+  workflow(
+    identity: WorkflowIdentity,
+    options: { readonly signal: AbortSignal },
+  ): Promise<Readonly<Record<string, unknown>> | undefined>;
+  secret(namespace: string, name: string, as: As): Promise<SecretData | undefined>;
+  configMap(
+    namespace: string,
+    name: string,
+    as: As,
+  ): Promise<ReadonlyMap<string, string> | undefined>;
+}
+
+export interface WasmStepsOptions {
+  readonly reader: NamespaceReader;
+  /** Whose staging folder lies below `folder`, so that what guests leave needs no copy. */
+  readonly runners: Runners;
+  /** For images and for artifacts on their way; of this process alone, except for its images. */
+  readonly folder: string;
+  /** The class of every step that asks for none, and of those that ask for a weaker one. */
+  readonly trust: Trust;
+  /** The highest limits that a step may ask for. */
+  readonly limits: Limits;
+  /** Where guests may send requests, beside what their steps ask for. */
+  readonly permissions: GateOptions["permissions"];
+  /** Addresses and ranges where stores of artifacts may be, beside public ones. */
+  readonly storeAddresses: readonly string[];
+  /** Certificates (PEM) of authorities to trust instead of Node's own. */
+  readonly authorities?: readonly string[];
+  /** How registries are met; its logins are asked after those of the step's namespace. */
+  readonly registry: RegistryOptions;
+  /** Which images may run. */
+  readonly policy?: ImagePolicy;
+  /** What the images of one namespace may take on the disk. */
+  readonly imageCacheBytes?: number;
+  /** For proxies. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+export type WasmSteps = StepExecutor & AsyncDisposable;

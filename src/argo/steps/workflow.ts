@@ -1,0 +1,204 @@
+import { gunzipSync } from "node:zlib";
+import { parseRepository, type Repository } from "../../document/mod.ts";
+import { Failure } from "../../errors/mod.ts";
+import { isRecord, listOf, recordOf, textOf } from "./json.ts";
+
+/** A Workflow as the API server has it, as far as its steps need to know. */
+export class WorkflowFacts {
+  readonly #object: Readonly<Record<string, unknown>>;
+  #repository: { readonly found: Repository | undefined } | undefined;
+
+  constructor(object: Readonly<Record<string, unknown>>) {
+    this.#object = object;
+  }
+
+  get uid(): string {
+    return textOf(recordOf(this.#object["metadata"])["uid"]) ?? "";
+  }
+
+  /**
+   * Whether the engine has written down what it found out when it began: it hands out the first steps a moment before that.
+   */
+  get begun(): boolean {
+    return textOf(this.#status["phase"]) !== undefined;
+  }
+
+  /** Whether all of what it runs is known: a template that it refers to is written down when it begins. */
+  get whole(): boolean {
+    const stored = this.#status["storedWorkflowTemplateSpec"];
+    return isRecord(stored) || recordOf(this.#object["spec"])["workflowTemplateRef"] === undefined;
+  }
+
+  /** Who its pods would be. */
+  serviceAccount(template: Readonly<Record<string, unknown>>): string {
+    return (
+      textOf(template["serviceAccountName"]) ??
+      textOf(this.#spec["serviceAccountName"]) ??
+      "default"
+    );
+  }
+
+  /** Names of the secrets that its images are pulled with. */
+  get pullSecrets(): readonly string[] {
+    return listOf(this.#spec["imagePullSecrets"]).flatMap(
+      (item) => textOf(recordOf(item)["name"]) ?? [],
+    );
+  }
+
+  /** Its artifact repository, whose key has tags; undefined when it has none. Throws for one that cannot be read. */
+  get repository(): Repository | undefined {
+    this.#repository ??= { found: this.#readRepository() };
+    return this.#repository.found;
+  }
+
+  #readRepository(): Repository | undefined {
+    const ref = recordOf(this.#status["artifactRepositoryRef"]);
+    const written = ref["artifactRepository"];
+    if (!isRecord(written)) return undefined;
+    const name = textOf(ref["configMap"]) ?? "the default";
+    return parseRepository(JSON.stringify(written), `artifact repository (${name})`);
+  }
+
+  /** Whether logs are artifacts: the repository's word goes first, then the template's, then the workflow's. */
+  archivesLogs(template: {
+    readonly archiveLocation?: { readonly archiveLogs?: boolean };
+  }): boolean {
+    return (
+      this.repository?.archiveLogs === true ||
+      (template.archiveLocation?.archiveLogs ?? this.#spec["archiveLogs"] === true)
+    );
+  }
+
+  /** The name of a node, if that is known yet. */
+  nodeName(id: string): string | undefined {
+    const nodes = this.#status["nodes"];
+    if (isRecord(nodes)) return textOf(recordOf(nodes[id])["name"]);
+    const packed = textOf(this.#status["compressedNodes"]);
+    return packed === undefined ? undefined : textOf(recordOf(unpacked(packed)[id])["name"]);
+  }
+
+  /** Whether the steps that run a template of this name are items of loops; undefined when some are, or nobody knows. */
+  loops(template: string): boolean | undefined {
+    const calls = [...this.#calls()].filter(({ name }) => name === template);
+    const loops = calls.filter(({ loop }) => loop).length;
+    if (loops > 0) return loops === calls.length ? true : undefined;
+    return calls.length > 0 || this.#spec["entrypoint"] === template ? false : undefined;
+  }
+
+  *#calls(): Generator<{ readonly name: string; readonly loop: boolean }> {
+    const templates = [
+      ...listOf(recordOf(this.#object["spec"])["templates"]),
+      ...listOf(recordOf(this.#status["storedWorkflowTemplateSpec"])["templates"]),
+      ...Object.values(recordOf(this.#status["storedTemplates"])),
+    ];
+    for (const template of templates) yield* callsOf(recordOf(template));
+  }
+
+  /** What `{{workflow.NAME}}` is; undefined for what is not known. */
+  variable(name: string): string | undefined {
+    const metadata = recordOf(this.#object["metadata"]);
+    const [, word = "", key] = /^([a-zA-Z]+)(?:\.(.+))?$/s.exec(name) ?? [];
+    if (key === undefined) {
+      if (word === "name" || word === "namespace" || word === "uid") return textOf(metadata[word]);
+      if (word === "serviceAccountName") return this.serviceAccount({});
+      if (word === "mainEntrypoint") return textOf(this.#spec["entrypoint"]);
+      if (word === "priority") return scalar(this.#spec["priority"]) ?? "0";
+      if (word === "creationTimestamp") return textOf(metadata["creationTimestamp"]);
+      return undefined;
+    }
+    if (word === "labels" || word === "annotations") return scalar(recordOf(metadata[word])[key]);
+    if (word === "creationTimestamp") return timeOf(textOf(metadata["creationTimestamp"]), key);
+    if (word !== "parameters") return undefined;
+    for (const spec of [recordOf(this.#object["spec"]), this.#spec]) {
+      for (const item of listOf(recordOf(spec["arguments"])["parameters"])) {
+        const value = scalar(recordOf(item)["value"]);
+        if (recordOf(item)["name"] === key && value !== undefined) return value;
+      }
+    }
+    return undefined;
+  }
+
+  get #status(): Readonly<Record<string, unknown>> {
+    return recordOf(this.#object["status"]);
+  }
+
+  /** What is executed: with the template that the workflow refers to merged in, where it refers to one. */
+  get #spec(): Readonly<Record<string, unknown>> {
+    const stored = this.#status["storedWorkflowTemplateSpec"];
+    return isRecord(stored) ? stored : recordOf(this.#object["spec"]);
+  }
+}
+
+function* callsOf(
+  template: Readonly<Record<string, unknown>>,
+): Generator<{ readonly name: string; readonly loop: boolean }> {
+  const steps = [
+    ...listOf(template["steps"]).flatMap((group) =>
+      Array.isArray(group) ? group : listOf(recordOf(group)["steps"]),
+    ),
+    ...listOf(recordOf(template["dag"])["tasks"]),
+  ];
+  for (const written of steps) {
+    const step = recordOf(written);
+    const name = textOf(step["template"]) ?? textOf(recordOf(step["templateRef"])["template"]);
+    const loop = ["withItems", "withParam", "withSequence"].some((key) => step[key] !== undefined);
+    if (name !== undefined) yield { name, loop };
+    if (isRecord(step["inline"])) yield* callsOf(step["inline"]);
+  }
+}
+
+function scalar(value: unknown): string | undefined {
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  return typeof value === "string" ? value : undefined;
+}
+
+/** Letters of strftime, as `{{workflow.creationTimestamp.Y}}`, and the two names. */
+function timeOf(timestamp: string | undefined, key: string): string | undefined {
+  const time = new Date(timestamp ?? "");
+  if (Number.isNaN(time.getTime())) return undefined;
+  const two = (value: number): string => String(value).padStart(2, "0");
+  const parts: Readonly<Record<string, string>> = {
+    Y: String(time.getUTCFullYear()),
+    m: two(time.getUTCMonth() + 1),
+    d: two(time.getUTCDate()),
+    H: two(time.getUTCHours()),
+    M: two(time.getUTCMinutes()),
+    S: two(time.getUTCSeconds()),
+    s: String(Math.floor(time.getTime() / 1000)),
+    RFC3339: timestamp ?? "",
+  };
+  return Object.hasOwn(parts, key) ? parts[key] : undefined;
+}
+
+/** Nodes of a large workflow, which are kept compressed; at most so much of them is looked at. */
+const nodesBytes = 64 * 1024 * 1024;
+
+function unpacked(packed: string): Readonly<Record<string, unknown>> {
+  try {
+    const json = gunzipSync(Buffer.from(packed, "base64"), { maxOutputLength: nodesBytes });
+    return recordOf(JSON.parse(json.toString()));
+  } catch {
+    return {};
+  }
+}
+
+/** Fills the tags of a key: `{{workflow.…}}` and `{{pod.name}}`, which is the node's. Throws for what is not known. */
+export function fillKey(text: string, facts: WorkflowFacts, nodeId: string): string {
+  return text.replaceAll(/\{\{([^{}]*)\}\}/g, (tag, inner: string) => {
+    const name = inner.trim();
+    const value =
+      name === "pod.name"
+        ? nodeId
+        : name.startsWith("workflow.")
+          ? facts.variable(name.slice("workflow.".length))
+          : undefined;
+    if (value !== undefined) return value;
+    throw new Failure(
+      "workflow-invalid",
+      `The key format of the artifact repository has ${tag}, which is not known here`,
+      {
+        hint: "Use {{workflow.name}}, {{workflow.namespace}}, {{workflow.uid}}, {{workflow.creationTimestamp.Y}}, {{workflow.labels.NAME}}, {{workflow.parameters.NAME}} and {{pod.name}}.",
+      },
+    );
+  });
+}

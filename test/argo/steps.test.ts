@@ -1,0 +1,301 @@
+import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Template } from "../../src/argo/mod.ts";
+import { startSteps, workflowOf, type Setting } from "./setting.ts";
+
+describe("a step of Argo's as a module in a sandbox", () => {
+  let setting: Setting;
+  before(async () => {
+    setting = await startSteps();
+  });
+  after(() => setting[Symbol.asyncDispose]());
+
+  type Json = Readonly<Record<string, unknown>>;
+  const wasm = (
+    args: readonly string[],
+    more: Json & { readonly plugin?: Json } = {},
+  ): Template => {
+    const { plugin = {}, ...rest } = more;
+    return { name: "main", plugin: { wasm: { image: setting.image, args, ...plugin } }, ...rest };
+  };
+
+  test("gives its result, exit code, parameters with all that the template says of them, and its log as an artifact", async () => {
+    const result = await setting.run(
+      wasm(["line", "hello", ";", "write", "/tmp/count", "3\n"], {
+        outputs: {
+          parameters: [
+            { name: "count", globalName: "all", valueFrom: { path: "/tmp/count" } },
+            { name: "none", valueFrom: { path: "/tmp/none", default: "x" } },
+          ],
+        },
+      }),
+    );
+    assert.deepEqual(result, {
+      phase: "Succeeded",
+      outputs: {
+        exitCode: "0",
+        result: "hello",
+        parameters: [
+          { name: "count", globalName: "all", valueFrom: { path: "/tmp/count" }, value: "3" },
+          { name: "none", valueFrom: { path: "/tmp/none", default: "x" }, value: "x" },
+        ],
+        artifacts: [{ name: "main-logs", s3: { key: "team/blue/wf/wf-123/main.log" } }],
+      },
+    });
+    assert.equal(await read("team/blue/wf/wf-123/main.log"), "hello\n");
+  });
+
+  const read = async (key: string): Promise<string> => {
+    const bytes = await setting.s3.get("artifacts", key);
+    assert(bytes, `${key} among ${[...setting.s3.bucket("artifacts").keys()].join()}`);
+    return bytes.toString();
+  };
+
+  test("hands a file to the next step through the repository, by its key alone", async () => {
+    const first = await setting.run(
+      wasm(["write", "/tmp/out", "some bytes"], {
+        outputs: {
+          artifacts: [
+            { name: "out", path: "/tmp/out" },
+            { name: "plain", path: "/tmp/out", archive: { none: {} } },
+          ],
+        },
+      }),
+      { nodeId: "wf-1" },
+    );
+    assert.deepEqual(first.outputs?.artifacts, [
+      { name: "out", path: "/tmp/out", s3: { key: "team/blue/wf/wf-1/out.tgz" } },
+      {
+        name: "plain",
+        path: "/tmp/out",
+        archive: { none: {} },
+        s3: { key: "team/blue/wf/wf-1/out" },
+      },
+    ]);
+    const second = await setting.run(
+      wasm(["cat", "/tmp/in"], {
+        inputs: {
+          artifacts: [{ name: "in", path: "/tmp/in", s3: { key: "team/blue/wf/wf-1/out.tgz" } }],
+        },
+      }),
+      { nodeId: "wf-2" },
+    );
+    assert.equal(second.phase, "Succeeded", second.message ?? "");
+    assert.equal(second.outputs?.result, "some bytes");
+  });
+
+  test("fails with the exit code, the functions of a trap, and what was written to stderr last", async () => {
+    const exited = await setting.run(wasm(["error", "no such page", ";", "exit", "3"]));
+    assert.equal(exited.phase, "Failed");
+    assert.equal(exited.outputs?.exitCode, "3");
+    assert.match(exited.message ?? "", /exit code 3.*stderr: no such page/);
+    const trapped = await setting.run(wasm(["trap"]));
+    assert.equal(trapped.phase, "Failed");
+    assert.match(trapped.message ?? "", /Trap: unreachable.* in .*main/);
+    const long = await setting.run(
+      wasm(["sleep", "5000"], { plugin: { limits: { time: "200ms" } } }),
+    );
+    assert.equal(long.phase, "Failed");
+    assert.match(long.message ?? "", /200ms/);
+    const late = await setting.run(wasm(["sleep", "5000"], { activeDeadlineSeconds: "1" }));
+    assert.equal(late.phase, "Failed");
+  });
+
+  test("takes the form of the earlier prototype", async () => {
+    const result = await setting.run({
+      name: "main",
+      plugin: {
+        wasm: {
+          module: { oci: setting.image },
+          args: ["line", "5"],
+          permissions: { http: { allowed_hosts: ["example.com"] } },
+        },
+      },
+    });
+    assert.equal(result.phase, "Succeeded", result.message ?? "");
+    assert.equal(result.outputs?.result, "5");
+  });
+
+  test("says of a template what is wrong with it, and of a tag that nobody filled in which one", async () => {
+    const wrong = await setting.run({
+      name: "main",
+      plugin: { wasm: { image: setting.image, comand: ["x"], limits: { memory: "much" } } },
+    });
+    assert.equal(wrong.phase, "Error");
+    assert.match(
+      wrong.message ?? "",
+      /Unknown key "comand" in "?wasm"? \(and 1 more mistakes\).*Did you mean "command"/,
+    );
+    const tag = await setting.run(wasm(["line", "{{pod.name}}"]));
+    assert.equal(tag.phase, "Error");
+    assert.match(tag.message ?? "", /filled in "\{\{pod\.name\}\}".*node\.name/);
+    const own = await setting.run(wasm(["line", "{{ mustache }}"]));
+    assert.equal(own.outputs?.result, "{{ mustache }}");
+    const module = await setting.run({ name: "main", plugin: { wasm: { module: "./x.wasm" } } });
+    assert.match(module.message ?? "", /image push/);
+    const missing = await setting.run({
+      name: "main",
+      plugin: { wasm: { image: `${setting.registry.host}/no/such:1` } },
+    });
+    assert.equal(missing.phase, "Error");
+    assert.match(missing.message ?? "", /no\/such/);
+  });
+
+  test("gives a loop's items results that are JSON, and single steps theirs as they are", async () => {
+    const { workflows } = setting.namespace("team");
+    const before = workflows.get("wf");
+    assert(before);
+    const named = (name: string): void => {
+      workflows.set("wf", workflowOf("team", setting.s3, { status: { nodes: { n: { name } } } }));
+    };
+    const resultOf = async (
+      name: string,
+      text: string,
+      node?: string,
+    ): Promise<string | undefined> => {
+      named(name);
+      const result = await setting.run(
+        wasm(["line", text], node === undefined ? {} : { plugin: { node } }),
+        { nodeId: "n" },
+      );
+      return result.outputs?.result;
+    };
+    // What was known of the workflow has none of these nodes.
+    try {
+      assert.equal(await resultOf("wf[0].print(0:a)", "hi", "wf[0].print(0:a)"), '"hi"');
+      assert.equal(await resultOf("wf[0].print(0:a)", "7", "wf[0].print(0:a)"), "7");
+      assert.equal(await resultOf("wf[0].print", "hi", "wf[0].print"), "hi");
+      assert.equal(await resultOf("x", "hi", 'wf[0].print(1:{"a":"(b)"})(2)'), '"hi"');
+      assert.equal(await resultOf("x", "hi", "wf[0].print(0)"), "hi");
+    } finally {
+      workflows.set("wf", before);
+    }
+  });
+
+  test("waits for the workflow to be written down when it needs to know more of it, and asks once for many", async () => {
+    const { workflows } = setting.namespace("other");
+    const begun = workflows.get("wf");
+    assert(begun);
+    const { status: _status, ...early } = begun;
+    workflows.set("wf", early);
+    const running = Promise.all(
+      [1, 2, 3, 4].map((id) =>
+        setting.run(wasm(["line", "x y"]), { namespace: "other", nodeId: `wf-${id}` }),
+      ),
+    );
+    await sleep(300);
+    workflows.set("wf", {
+      ...begun,
+      spec: {
+        entrypoint: "main",
+        templates: [{ name: "main", steps: [[{ name: "a", template: "main", withItems: [1] }]] }],
+      },
+      status: { ...(begun["status"] as object), nodes: {} },
+    });
+    for (const { phase, message, outputs } of await running) {
+      assert.equal(phase, "Succeeded", message ?? "");
+      assert.equal(outputs?.result, '"x y"');
+      assert.equal(outputs.artifacts?.length, 1);
+    }
+    workflows.set("wf", begun);
+  });
+
+  test("reads secrets as the workflow's service account, and keeps those with hosts out of the guest", async () => {
+    const { secrets, configMaps, workflows } = setting.namespace("team");
+    secrets.set("token", { data: { value: "t0p-secret" } });
+    secrets.set("guarded", {
+      data: { value: "not-for-guests" },
+      annotations: { "atalanta.dev/hosts": "api.example.com" },
+    });
+    configMaps.set("settings", { colour: "green" });
+    const from = (key: string, name: string, more: object = {}): object => ({
+      [key]: { name, key: key === "secretKeyRef" ? "value" : "colour", ...more },
+    });
+    const env = [
+      { name: "TOKEN", valueFrom: from("secretKeyRef", "token") },
+      { name: "GUARDED", valueFrom: from("secretKeyRef", "guarded") },
+      { name: "COLOUR", valueFrom: from("configMapKeyRef", "settings") },
+      { name: "NONE", valueFrom: from("secretKeyRef", "none", { optional: true }) },
+    ];
+    const show = [
+      "env",
+      "TOKEN",
+      ";",
+      "echo",
+      " ",
+      ";",
+      "env",
+      "GUARDED",
+      ";",
+      "echo",
+      " ",
+      ";",
+      "env",
+      "COLOUR",
+      ";",
+      "env",
+      "NONE",
+    ];
+    const result = await setting.run(wasm(show, { plugin: { env }, serviceAccountName: "blue" }));
+    assert.match(
+      result.outputs?.result ?? result.message ?? "",
+      /^t0p-secret ATALANTA_SECRET_[0-9a-f]+ green$/,
+    );
+    assert(setting.asked.includes("secret team/token as blue"));
+    const missing = await setting.run(
+      wasm(show, { plugin: { env: [{ name: "X", valueFrom: from("secretKeyRef", "none") }] } }),
+    );
+    assert.match(
+      missing.message ?? "",
+      /The secret "none" of the namespace team has no key "value".*kubectl get secret none -n team/,
+    );
+    assert(workflows.has("wf"));
+  });
+
+  test("pulls private images with the secrets of the workflow, and hands them to nobody else", async () => {
+    setting.registry.options = { access: { kind: "basic", username: "ada", password: "pw" } };
+    try {
+      const { secrets, workflows } = setting.namespace("team");
+      const before = workflows.get("wf");
+      assert(before);
+      const auths = { [setting.registry.host]: { auth: Buffer.from("ada:pw").toString("base64") } };
+      secrets.set("pull", { data: { ".dockerconfigjson": JSON.stringify({ auths }) } });
+      const metadata = {
+        name: "wf",
+        namespace: "team",
+        uid: "uid-private",
+        labels: { team: "red" },
+      };
+      workflows.set("wf", { ...before, metadata, spec: { imagePullSecrets: [{ name: "pull" }] } });
+      const always = { imagePullPolicy: "Always" };
+      const template = wasm(["line", "1"], { plugin: always, serviceAccountName: "puller" });
+      const step = { nodeId: "wf-9" };
+      const refused = await setting.run(wasm(["line", "1"], { plugin: always }), {
+        ...step,
+        namespace: "other",
+      });
+      assert.equal(refused.phase, "Error");
+      const pulled = await setting.run(template, { uid: "uid-private" });
+      assert.equal(pulled.phase, "Succeeded", pulled.message ?? "");
+      workflows.set("wf", before);
+    } finally {
+      setting.registry.options = {};
+    }
+  });
+
+  test("is stopped by its signal, and leaves nothing on the disk", async () => {
+    const stop = new AbortController();
+    const running = setting.run(wasm(["sleep", "60000"]), { signal: stop.signal });
+    await sleep(300);
+    stop.abort();
+    assert.equal((await running).phase, "Error");
+    for (let left = 100; left > 0; left--) {
+      if ((await readdir(join(setting.folder, "rooms"))).length === 0) return;
+      await sleep(100);
+    }
+    assert.fail("rooms are left");
+  });
+});
