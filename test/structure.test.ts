@@ -34,8 +34,10 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   expression: ["errors"],
   document: ["errors", "limits", "network", "places", "expression"],
   workflow: ["errors", "limits", "locks", "expression", "document", "places", "task", "dispatch"],
+  kubernetes: ["errors", "network"],
   argo: [
     "errors",
+    "kubernetes",
     "limits",
     "network",
     "oci",
@@ -62,6 +64,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     "container",
     "dispatch",
     "workflow",
+    "kubernetes",
     "argo",
   ],
 };

@@ -300,6 +300,31 @@ const table: Readonly<Record<Code, Row>> = {
     status: 502,
     summary: "A registry cannot be reached, is busy or broke off",
   },
+  "cluster-refused": {
+    retryable: false,
+    status: 403,
+    summary: "The Kubernetes API does not allow it to this user or service account",
+  },
+  "cluster-missing": {
+    retryable: false,
+    status: 404,
+    summary: "There is no such object, or no such kind, in the cluster",
+  },
+  "cluster-conflict": {
+    retryable: true,
+    status: 409,
+    summary: "The object was changed, made or removed by somebody else in the meantime",
+  },
+  "cluster-invalid": {
+    retryable: false,
+    status: 422,
+    summary: "The Kubernetes API does not take the request, or the configuration for it is wrong",
+  },
+  "cluster-unavailable": {
+    retryable: true,
+    status: 503,
+    summary: "The Kubernetes API cannot be reached, is busy or broke off",
+  },
   "secret-missing": {
     retryable: false,
     status: 422,
@@ -400,6 +425,11 @@ export type Code =
   | "image-signature"
   | "registry-refused"
   | "registry-unavailable"
+  | "cluster-refused"
+  | "cluster-missing"
+  | "cluster-conflict"
+  | "cluster-invalid"
+  | "cluster-unavailable"
   | "secret-missing"
   | "secret-invalid"
   | "storage"

@@ -7,7 +7,7 @@ import { logArtifact, type Place } from "../../places/mod.ts";
 import type { Stores } from "../../stores/mod.ts";
 import type { OutputArtifact, Task, TaskResult } from "../../task/mod.ts";
 import type { NodeResult, Step, Template } from "../model.ts";
-import { isRecord, recordOf, textOf } from "./json.ts";
+import { isRecord, recordOf, textOf } from "../../kubernetes/mod.ts";
 import type { WasmSteps, WasmStepsOptions } from "./mod.ts";
 import { needsRepository, StepPlaces } from "./places.ts";
 import { failed, loopResult, messageOf, outputsOf } from "./result.ts";

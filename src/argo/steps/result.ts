@@ -1,7 +1,7 @@
 import type { Failure } from "../../errors/mod.ts";
 import type { TaskResult } from "../../task/mod.ts";
 import type { NodeOutputs, NodeResult, Template } from "../model.ts";
-import { listOf, recordOf } from "./json.ts";
+import { listOf, recordOf } from "../../kubernetes/mod.ts";
 import type { StepPlaces } from "./places.ts";
 
 const messageLength = 2048;

@@ -1,7 +1,7 @@
 import { gunzipSync } from "node:zlib";
 import { parseRepository, type Repository } from "../../document/mod.ts";
 import { Failure } from "../../errors/mod.ts";
-import { isRecord, listOf, recordOf, textOf } from "./json.ts";
+import { isRecord, listOf, recordOf, textOf } from "../../kubernetes/mod.ts";
 
 /** A Workflow as the API server has it, as far as its steps need to know. */
 export class WorkflowFacts {
