@@ -14,7 +14,7 @@ export interface Source {
 
 const pageSize = 500;
 const firstWaitMs = 100;
-const longestWaitMs = 15_000;
+const longestWaitMs = 3000;
 /** The server ends a watch by then, by itself; a bookmark comes at least every minute. */
 const watchSeconds = 290;
 /** A connection that says nothing for so long is dead, whatever the other side thinks of it. */

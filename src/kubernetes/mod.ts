@@ -1,8 +1,8 @@
 /** A small client of the Kubernetes API: requests, following lists, and leases. */
-export { clusterFrom, type ClusterFromOptions } from "./configuration.ts";
+export { clusterFrom } from "./configuration.ts";
 /** For JSON that others wrote. */
 export { isRecord, listOf, recordOf, textOf } from "./json.ts";
-export { joinReplicas, ownerAmong, type Replicas } from "./replicas.ts";
+export { joinReplicas, ownerAmong } from "./replicas.ts";
 
 /** A kind of object, as it stands in paths. */
 export interface Kind {

@@ -95,7 +95,10 @@ class Member implements Replicas {
 
   async #renew(): Promise<void> {
     const { namespace, group, identity } = this.#options;
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(this.#ms / renewals)]);
+    const signal = AbortSignal.any([
+      this.#stop.signal,
+      AbortSignal.timeout(Math.ceil(this.#ms / renewals)),
+    ]);
     const now = new Date().toISOString().replace("Z", "000Z");
     const spec = {
       holderIdentity: identity,

@@ -16,13 +16,13 @@ import {
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-export type ServerName = "registry" | "referrers" | "s3" | "gcs" | "azure";
+export type ServerName = "registry" | "referrers" | "s3" | "gcs" | "azure" | "etcd" | "kube";
 /** A program to start, or why there is none. */
 export type Installed = { readonly program: string } | { readonly missing: string };
 
 /** Its dependencies as they were on that day: it brings hundreds, which no lock file of ours should list. */
 const azurite = { version: "3.37.0", before: "2026-11-20" };
-/** A build of the largest takes a minute on two cores. */
+/** A build of the largest takes four minutes on two cores. */
 const longestMs = 900_000;
 
 function cacheFolder(): string {
@@ -103,6 +103,7 @@ async function installAzurite(): Promise<Installed> {
   return { program: join(folder, "node_modules/azurite/dist/src/blob/main.js") };
 }
 
+/** Of stores and registries. */
 const all: readonly ServerName[] = ["registry", "referrers", "s3", "gcs", "azure"];
 
 /** All of them, or those that are named, one after the other; the first time takes some minutes. */
