@@ -1,0 +1,60 @@
+/** The shared agent: executes what the task sets of a cluster's workflows ask for. */
+import type { Cluster } from "../../kubernetes/mod.ts";
+import type { NodeResult, Step, StepExecutor } from "../model.ts";
+import type { Ceilings } from "./queue.ts";
+import type { TaskSetView } from "./view.ts";
+
+export { createAgent } from "./agent.ts";
+
+/** What the agent does, as it does it: for logs, metrics and events. Nothing of it may throw or wait. */
+export interface AgentObserver {
+  /** Whose turn has not come yet. */
+  readonly seen?: (step: Step) => void;
+  readonly ended?: (
+    step: Step,
+    result: NodeResult,
+    times: { readonly waitedMs: number; readonly ranMs: number },
+  ) => void;
+  /** The API server has the result; `totalMs` counts from when the step was seen. */
+  readonly written?: (
+    step: Step,
+    times: { readonly totalMs: number; readonly patchMs: number },
+  ) => void;
+  readonly cancelled?: (step: Step) => void;
+  /** Somebody else had changed the task set. */
+  readonly conflict?: () => void;
+  /** A task set cannot be written; it is tried again. */
+  readonly trouble?: (view: TaskSetView, failure: Error) => void;
+  /** The cluster cannot be followed, or replicas not be counted; it is tried again. */
+  readonly lost?: (failure: Error) => void;
+}
+
+export interface AgentOptions {
+  readonly cluster: Cluster;
+  /** The first that accepts a template executes it; what nobody accepts is left alone. */
+  readonly executors: readonly StepExecutor[];
+  /** Absent: all of them. */
+  readonly namespaces?: readonly string[];
+  /** Of the controller; absent: the one that has none. */
+  readonly instanceId?: string;
+  readonly ceilings?: Partial<Ceilings>;
+  /** Default 30 s. */
+  readonly runningAfterMs?: number;
+  /** Shares the work with the replicas of this group; absent: it is alone. */
+  readonly replicas?: {
+    readonly namespace: string;
+    readonly group: string;
+    readonly identity: string;
+    readonly seconds?: number;
+  };
+  readonly observer?: AgentObserver;
+}
+
+export interface Agent extends AsyncDisposable {
+  /** Every task set that is there has been seen. */
+  readonly ready: Promise<void>;
+  readonly waiting: number;
+  readonly running: number;
+  /** Begins nothing any more, and resolves when what runs has ended and is written down, at the latest when the signal comes. */
+  drain(signal: AbortSignal): Promise<void>;
+}

@@ -1,0 +1,75 @@
+import { Failure } from "../../errors/mod.ts";
+import { recordOf, type Cluster, type Kind } from "../../kubernetes/mod.ts";
+import type { NamespaceReader } from "./mod.ts";
+
+const core = { group: "", version: "v1", namespaced: true };
+const secrets: Kind = { ...core, plural: "secrets" };
+const configMaps: Kind = { ...core, plural: "configmaps" };
+const workflows: Kind = {
+  group: "argoproj.io",
+  version: "v1alpha1",
+  plural: "workflows",
+  namespaced: true,
+};
+
+/**
+ * With whose authority secrets and config maps are read: that of the step's service account, by a token that is asked for, so that no step gets what its
+ * account may not; or our own, where service accounts may not read secrets.
+ */
+type Authority = "service-account" | "agent";
+
+/** A token is replaced well before it ends. */
+const tokenSeconds = 3600;
+const earlyMs = 600_000;
+/** Service accounts whose tokens are known. */
+const keptTokens = 1000;
+
+/** What steps read of a cluster. */
+export function clusterReader(cluster: Cluster, authority: Authority): NamespaceReader {
+  const tokens = new Map<string, { readonly token: Promise<string>; readonly until: number }>();
+  const tokenOf = (namespace: string, serviceAccount: string): Promise<string> => {
+    const key = `${namespace}/${serviceAccount}`;
+    const known = tokens.get(key);
+    if (known && known.until > performance.now()) return known.token;
+    const token = cluster
+      .token(serviceAccount, { namespace, seconds: tokenSeconds })
+      .then((answer) => answer.token);
+    tokens.delete(key);
+    tokens.set(key, { token, until: performance.now() + tokenSeconds * 1000 - earlyMs });
+    token.catch(() => tokens.delete(key));
+    const [oldest] = tokens.keys();
+    if (tokens.size > keptTokens && oldest !== undefined) tokens.delete(oldest);
+    return token;
+  };
+  const as = (namespace: string, serviceAccount: string): Cluster =>
+    authority === "agent" ? cluster : cluster.as(() => tokenOf(namespace, serviceAccount));
+  return {
+    workflow: ({ namespace, name }, { signal }) =>
+      orMissing(cluster.get(workflows, name, { namespace, signal })),
+    async secret(namespace, name, { serviceAccount }) {
+      const found = await orMissing(
+        as(namespace, serviceAccount).get(secrets, name, { namespace }),
+      );
+      const data = Object.entries(recordOf(found?.["data"])).map(
+        ([key, value]) => [key, Buffer.from(String(value), "base64")] as const,
+      );
+      return found && { data: new Map(data), annotations: found.metadata.annotations ?? {} };
+    },
+    async configMap(namespace, name, { serviceAccount }) {
+      const found = await orMissing(
+        as(namespace, serviceAccount).get(configMaps, name, { namespace }),
+      );
+      const data = Object.entries(recordOf(found?.["data"]));
+      return found && new Map(data.map(([key, value]) => [key, String(value)]));
+    },
+  };
+}
+
+async function orMissing<Value>(asked: Promise<Value>): Promise<Value | undefined> {
+  try {
+    return await asked;
+  } catch (thrown) {
+    if (thrown instanceof Failure && thrown.code === "cluster-missing") return undefined;
+    throw thrown;
+  }
+}
