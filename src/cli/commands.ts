@@ -38,6 +38,11 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         "Pull, push, check and remove images of modules",
         async () => (await import("./image.ts")).addImage,
       ],
+      [
+        "agent",
+        "Execute the Wasm steps of Argo Workflows on a cluster",
+        async () => (await import("./agent.ts")).addAgent,
+      ],
       ["list", "List runs, the newest first", async () => (await import("./list.ts")).addList],
       [
         "get",

@@ -90,6 +90,7 @@ export async function startSteps(options: Partial<WasmStepsOptions> = {}): Promi
       reader,
       runners,
       folder,
+      imagesFolder: join(folder, "images"),
       trust: "process",
       limits: hostLimits(),
       permissions: { allowedHosts: [] },

@@ -31,6 +31,12 @@ export const crdKind: Kind = {
   plural: "customresourcedefinitions",
   namespaced: false,
 };
+const clusterRoles: Kind = {
+  group: "rbac.authorization.k8s.io",
+  version: "v1",
+  plural: "clusterroles",
+  namespaced: false,
+};
 const namespaces: Kind = { group: "", version: "v1", plural: "namespaces", namespaced: false };
 
 export class TestCluster implements AsyncDisposable {
@@ -167,12 +173,8 @@ export class TestCluster implements AsyncDisposable {
     for (let left = 300; ; left -= 1) {
       try {
         await this.admin.get(namespaces, "default");
-        await this.admin.list({
-          group: "rbac.authorization.k8s.io",
-          version: "v1",
-          plural: "clusterroles",
-          namespaced: false,
-        });
+        // The roles that come with it are made a moment after it serves.
+        await this.admin.get(clusterRoles, "cluster-admin");
         return;
       } catch (thrown) {
         if (left === 0) throw new Error(this.serverLog().slice(-3000), { cause: thrown });

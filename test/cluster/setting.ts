@@ -131,6 +131,7 @@ export class ClusterSetting implements AsyncDisposable {
         reader: clusterReader(cluster, "agent"),
         runners,
         folder,
+        imagesFolder: join(folder, "images"),
         trust: "process",
         limits: hostLimits(),
         permissions: { allowedHosts: [] },

@@ -5,6 +5,7 @@ import type { Ceilings } from "./queue.ts";
 import type { TaskSetView } from "./view.ts";
 
 export { createAgent } from "./agent.ts";
+export { StepEvents } from "./events.ts";
 
 /** What the agent does, as it does it: for logs, metrics and events. Nothing of it may throw or wait. */
 export interface AgentObserver {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../../errors/mod.ts";
 import { recordOf, type Cluster, type Kind } from "../../kubernetes/mod.ts";
 import type { NamespaceReader } from "./mod.ts";
@@ -43,11 +44,12 @@ export function clusterReader(cluster: Cluster, authority: Authority): Namespace
   };
   const as = (namespace: string, serviceAccount: string): Cluster =>
     authority === "agent" ? cluster : cluster.as(() => tokenOf(namespace, serviceAccount));
+  const patience = new Patience();
   return {
     workflow: ({ namespace, name }, { signal }) =>
-      orMissing(cluster.get(workflows, name, { namespace, signal })),
+      patience.ask(() => cluster.get(workflows, name, { namespace, signal }), signal),
     async secret(namespace, name, { serviceAccount }) {
-      const found = await orMissing(
+      const found = await patience.ask(() =>
         as(namespace, serviceAccount).get(secrets, name, { namespace }),
       );
       const data = Object.entries(recordOf(found?.["data"])).map(
@@ -56,7 +58,7 @@ export function clusterReader(cluster: Cluster, authority: Authority): Namespace
       return found && { data: new Map(data), annotations: found.metadata.annotations ?? {} };
     },
     async configMap(namespace, name, { serviceAccount }) {
-      const found = await orMissing(
+      const found = await patience.ask(() =>
         as(namespace, serviceAccount).get(configMaps, name, { namespace }),
       );
       const data = Object.entries(recordOf(found?.["data"]));
@@ -65,11 +67,36 @@ export function clusterReader(cluster: Cluster, authority: Authority): Namespace
   };
 }
 
-async function orMissing<Value>(asked: Promise<Value>): Promise<Value | undefined> {
-  try {
-    return await asked;
-  } catch (thrown) {
-    if (thrown instanceof Failure && thrown.code === "cluster-missing") return undefined;
-    throw thrown;
+/** A step does not fail because the API server is away for a while. */
+const patienceMs = 300_000;
+/** A server that has just come back knows nobody's roles yet. */
+const comingBackMs = 20_000;
+const firstWaitMs = 250;
+const longestWaitMs = 5000;
+
+/** Asks until there is an answer. */
+class Patience {
+  #awayAt = Number.NEGATIVE_INFINITY;
+
+  /** Undefined for what is not there. */
+  async ask<Value>(
+    question: () => Promise<Value>,
+    signal?: AbortSignal,
+  ): Promise<Value | undefined> {
+    const until = performance.now() + patienceMs;
+    for (let waitMs = firstWaitMs; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+      try {
+        return await question();
+      } catch (thrown) {
+        if (!(thrown instanceof Failure)) throw thrown;
+        if (thrown.code === "cluster-missing") return undefined;
+        const now = performance.now();
+        if (thrown.code === "cluster-unavailable") this.#awayAt = now;
+        else if (thrown.code !== "cluster-refused" || now - this.#awayAt > comingBackMs)
+          throw thrown;
+        if (now > until) throw thrown;
+        await sleep(waitMs * (0.5 + Math.random()), undefined, signal ? { signal } : {});
+      }
+    }
   }
 }

@@ -36,8 +36,10 @@ export interface WasmStepsOptions {
   readonly reader: NamespaceReader;
   /** Whose staging folder lies below `folder`, so that what guests leave needs no copy. */
   readonly runners: Runners;
-  /** For images and for artifacts on their way; of this process alone, except for its images. */
+  /** For artifacts on their way, of this process alone. */
   readonly folder: string;
+  /** For images, by namespace; processes may share it. */
+  readonly imagesFolder: string;
   /** The class of every step that asks for none, and of those that ask for a weaker one. */
   readonly trust: Trust;
   /** The highest limits that a step may ask for. */

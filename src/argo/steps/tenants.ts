@@ -76,7 +76,7 @@ export class Tenants implements AsyncDisposable {
     namespace: string,
     { reader, pullSecrets }: Pick<Tenant, "reader" | "pullSecrets">,
   ): Promise<Images> {
-    const { folder, limits, imageCacheBytes, policy, registry } = this.#options;
+    const { imagesFolder, limits, imageCacheBytes, policy, registry } = this.#options;
     const own: Credentials = {
       async find(where, options) {
         for (const name of pullSecrets) {
@@ -88,7 +88,7 @@ export class Tenants implements AsyncDisposable {
       },
     };
     return openImages({
-      folder: join(folder, "images", namespace),
+      folder: join(imagesFolder, namespace),
       limits,
       ...(imageCacheBytes === undefined ? {} : { mostBytes: imageCacheBytes }),
       ...(policy ? { policy } : {}),
