@@ -71,8 +71,11 @@ class Steps implements WasmSteps {
     const places = new StepPlaces(template, facts, step.nodeId);
     const task = await this.#task(step, template, places, tenant);
     await using room = await this.#rooms.enter(`${uid}/${serviceAccount}`, tenant);
+    // Whether the log is kept is only known once the workflow has begun: that is asked for while the module runs.
+    const begun = this.#workflows.when(step.workflow, (it) => it.begun, signal);
+    begun.catch(() => undefined);
     const result = await room.runner.run(task, { signal });
-    const log = await this.#sendLog(step, template, result, room, signal);
+    const log = await this.#sendLog(step, template, result, { room, begun, signal });
     const outputs = outputsOf(step.template, result, places);
     const artifacts = [...(outputs.artifacts ?? []), ...log.artifacts];
     const text = await this.#resultText(step, template, node, result, signal);
@@ -165,20 +168,26 @@ class Steps implements WasmSteps {
     };
   }
 
-  /** Whether logs are kept is only known once the workflow has begun, so it is asked while there is one. */
   async #sendLog(
     step: Step,
     template: StepTemplate,
     { log, phase }: TaskResult,
-    room: Room,
-    signal: AbortSignal,
+    {
+      room,
+      begun,
+      signal,
+    }: {
+      readonly room: Room;
+      readonly begun: Promise<WorkflowFacts>;
+      readonly signal: AbortSignal;
+    },
   ): Promise<{
     readonly artifacts: readonly Readonly<Record<string, unknown>>[];
     readonly trouble?: Failure;
   }> {
     if (!log) return { artifacts: [] };
     try {
-      const facts = await this.#workflows.when(step.workflow, ({ begun }) => begun, signal);
+      const facts = await begun;
       if (!facts.archivesLogs(template)) return { artifacts: [] };
       const places = new StepPlaces(template, facts, step.nodeId);
       const place: Place = places.log();

@@ -7,7 +7,7 @@ import { WorkflowFacts } from "./workflow.ts";
 /** Workflows that are known at once; they can be large. */
 const most = 500;
 /** The engine writes a workflow down a moment after it has handed out its steps. */
-const firstWaitMs = 8;
+const firstWaitMs = 3;
 const longestWaitMs = 500;
 const patienceMs = 20_000;
 
