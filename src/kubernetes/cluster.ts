@@ -23,6 +23,7 @@ const longestWaitMs = 10_000;
 const pageSize = 500;
 const never = new AbortController().signal;
 
+const onlyMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 const patchTypes = {
   merge: "application/merge-patch+json",
   json: "application/json-patch+json",
@@ -104,7 +105,7 @@ export class ApiCluster implements Cluster {
     patch: unknown,
     options: PatchOptions = {},
   ): Promise<KubeObject> {
-    const { type = "merge", subresource, fieldManager, force } = options;
+    const { type = "merge", subresource, fieldManager, force, metadataOnly } = options;
     const path = this.#path(kind, options, name);
     const query = new URLSearchParams();
     if (fieldManager !== undefined) query.set("fieldManager", fieldManager);
@@ -114,6 +115,7 @@ export class ApiCluster implements Cluster {
       path: subresource === undefined ? path : `${path}/${subresource}`,
       query,
       contentType: patchTypes[type],
+      ...(metadataOnly ? { accept: onlyMetadata } : {}),
       body: JSON.stringify(patch),
       signal: of(options),
     });

@@ -41,6 +41,7 @@ export interface Asked {
   readonly path: string;
   readonly query?: URLSearchParams;
   readonly contentType?: string;
+  readonly accept?: string;
   readonly body?: string;
   readonly signal: AbortSignal;
 }
@@ -130,7 +131,7 @@ export class Connection implements AsyncDisposable {
       port: server.port || (server.protocol === "https:" ? 443 : 80),
       path: `${server.pathname.replace(/\/$/, "")}${path}${search}`,
       headers: {
-        accept: "application/json",
+        accept: asked.accept ?? "application/json",
         "user-agent": userAgent,
         ...(bytes ? { "content-type": contentType, "content-length": bytes.length } : {}),
         ...(header === undefined ? {} : { authorization: header }),

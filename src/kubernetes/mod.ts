@@ -62,6 +62,8 @@ export interface PatchOptions extends AtOptions {
   readonly subresource?: string;
   readonly fieldManager?: string;
   readonly force?: boolean;
+  /** Only the metadata of the object comes back. */
+  readonly metadataOnly?: boolean;
 }
 
 export interface FollowOptions<T> extends SelectOptions {

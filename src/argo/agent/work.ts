@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, toFailure } from "../../errors/mod.ts";
-import type { Cluster } from "../../kubernetes/mod.ts";
+import type { Cluster, ObjectMeta } from "../../kubernetes/mod.ts";
 import type { NodeResult, Step, StepExecutor, Template } from "../model.ts";
 import type { AgentObserver } from "./mod.ts";
 import type { FairQueue } from "./queue.ts";
@@ -276,19 +276,24 @@ export class TaskSetWork {
 
   async #patch(ids: readonly string[]): Promise<void> {
     const { namespace, name, uid, version } = this.#view;
-    const nodes: Record<string, unknown> = {};
+    const nodes: Record<string, NodeResult> = {};
     const told = new Map<string, NodeResult | undefined>();
     for (const id of ids) {
       const result = this.#nodes.get(id)?.result;
       told.set(id, result);
-      nodes[id] = written(result ?? { phase: "Running" });
+      nodes[id] = result ?? { phase: "Running" };
     }
     const begun = performance.now();
     const object = await this.#options.cluster.patch(
       taskSets,
       name,
-      { metadata: { uid, resourceVersion: version }, status: { nodes } },
-      { namespace, subresource: "status", signal: this.#stop.signal },
+      {
+        metadata: { uid, resourceVersion: version },
+        status: {
+          nodes: Object.fromEntries(Object.entries(nodes).map(([id, it]) => [id, written(it)])),
+        },
+      },
+      { namespace, subresource: "status", metadataOnly: true, signal: this.#stop.signal },
     );
     const ended = performance.now();
     for (const [id, result] of told) {
@@ -303,7 +308,17 @@ export class TaskSetWork {
         patchMs: ended - begun,
       });
     }
-    this.see(viewOf(object));
+    this.#wrote(object.metadata, nodes);
+  }
+
+  /** The view as it is with what was written: the object itself comes as an event, and is not read twice. */
+  #wrote(metadata: ObjectMeta, nodes: Readonly<Record<string, NodeResult>>): void {
+    const version = metadata.resourceVersion ?? "";
+    if (Number(version) <= Number(this.#view.version)) return;
+    const phases = new Map(this.#view.phases);
+    for (const [id, { phase }] of Object.entries(nodes)) phases.set(id, phase);
+    const statusBytes = this.#view.statusBytes + JSON.stringify(nodes).length;
+    this.#view = { ...this.#view, version, phases, statusBytes };
   }
 
   /** Whether there is still something to write to. */
