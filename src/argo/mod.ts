@@ -3,3 +3,4 @@ export type { NodeResult, Template } from "./model.ts";
 export { createWasmSteps, type NamespaceReader, type WasmStepsOptions } from "./steps/mod.ts";
 export { createAgent, StepEvents, type Agent, type AgentObserver } from "./agent/mod.ts";
 export { clusterReader } from "./steps/cluster-reader.ts";
+export { rewriteText } from "./rewrite/mod.ts";

@@ -39,6 +39,16 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         async () => (await import("./image.ts")).addImage,
       ],
       [
+        "rewrite",
+        "Write workflows with wasm: steps as a cluster with Argo takes them",
+        async () => (await import("./rewrite.ts")).addRewrite,
+      ],
+      [
+        "submit",
+        "Start a workflow on a cluster with Argo",
+        async () => (await import("./submit.ts")).addSubmit,
+      ],
+      [
         "agent",
         "Execute the Wasm steps of Argo Workflows on a cluster",
         async () => (await import("./agent.ts")).addAgent,

@@ -55,7 +55,9 @@ export function readStep(
   const report = new Report();
   const origins = new Origins();
   const spot = { source: new Source("", ""), at: 0 };
-  const picked = read.map((key) => [key, written[key]] as const);
+  const picked = read.flatMap((key) =>
+    written[key] === undefined ? [] : [[key, written[key]] as const],
+  );
   const tree = madeTree(spot, Object.fromEntries(picked));
   if (tree.kind !== "mapping") return { problems: [] };
   const rewritten = rewriteTemplate(tree, undefined, report);

@@ -1,0 +1,2 @@
+/** What people write (`wasm:`, or a container with an annotation) as what reaches a cluster: `plugin: {wasm: …}`. */
+export { rewriteText } from "./rewrite.ts";

@@ -1,0 +1,222 @@
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  Pair,
+  parseAllDocuments,
+  Scalar,
+  YAMLMap,
+  type Document,
+} from "yaml";
+import { readStep } from "../../document/mod.ts";
+import { Failure } from "../../errors/mod.ts";
+import { recordOf } from "../../kubernetes/mod.ts";
+import { fromContainer, runtimeOf } from "./container.ts";
+
+export interface Rewritten {
+  /** Documents in which nothing had to be changed are as they were, byte for byte. */
+  readonly text: string;
+  /** Templates that are something else now. */
+  readonly changed: number;
+  /** What is wrong with what a step runs, each with its place. */
+  readonly problems: readonly Failure[];
+}
+
+const workflowKinds: ReadonlySet<string> = new Set([
+  "Workflow",
+  "WorkflowTemplate",
+  "ClusterWorkflowTemplate",
+]);
+/** Lists in lists, and inline templates in inline templates. */
+const deepest = 32;
+
+/**
+ * Rewrites all documents of a YAML or JSON text: workflows, templates of both kinds and cron workflows, also in lists and in a ResourceList of KRM functions. Comments,
+ * order and quotes stay; a second time changes nothing. Documents of other kinds are not touched.
+ */
+export function rewriteText(text: string, file: string): Rewritten {
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, {
+    lineCounter: lines,
+    keepSourceTokens: true,
+    version: "1.1",
+    merge: true,
+    uniqueKeys: false,
+  });
+  if (!Array.isArray(documents)) return { text, changed: 0, problems: [] };
+  const rewriter = new Rewriter(file, lines);
+  const parts: string[] = [];
+  let at = 0;
+  let start = 0;
+  for (const document of documents) {
+    const [error] = document.errors;
+    const end = document.range?.[2] ?? text.length;
+    if (error) {
+      const [first = ""] = error.message.split("\n");
+      rewriter.problem(error.pos[0], `This is no YAML: ${first}`);
+    } else {
+      const before = rewriter.changed;
+      rewriter.object(document.contents, 0);
+      if (rewriter.changed > before) {
+        // Comments before a document are its own.
+        parts.push(text.slice(at, start), written(document, text.slice(start, end)));
+        at = end;
+      }
+    }
+    start = end;
+  }
+  parts.push(text.slice(at));
+  return { text: parts.join(""), changed: rewriter.changed, problems: rewriter.problems };
+}
+
+class Rewriter {
+  changed = 0;
+  readonly problems: Failure[] = [];
+  readonly #file: string;
+  readonly #lines: LineCounter;
+
+  constructor(file: string, lines: LineCounter) {
+    this.#file = file;
+    this.#lines = lines;
+  }
+
+  problem(
+    at: number,
+    message: string,
+    hint?: string,
+    code: Failure["code"] = "workflow-invalid",
+  ): void {
+    const { line, col } = this.#lines.linePos(at);
+    this.problems.push(
+      new Failure(code, message, {
+        place: { file: this.#file, line, column: col },
+        ...(hint === undefined ? {} : { hint }),
+      }),
+    );
+  }
+
+  /** An object of Kubernetes. */
+  object(node: unknown, depth: number): void {
+    if (!isMap(node) || depth > deepest) return;
+    const said = node.get("kind");
+    const kind = typeof said === "string" ? said : "";
+    const spec = node.get("spec", true);
+    if (workflowKinds.has(kind)) this.#spec(spec, depth);
+    else if (kind === "CronWorkflow" && isMap(spec))
+      this.#spec(spec.get("workflowSpec", true), depth);
+    else if (kind === "List" || kind === "ResourceList" || kind.endsWith("WorkflowList")) {
+      const items = node.get("items", true);
+      if (isSeq(items)) for (const item of items.items) this.object(item, depth + 1);
+    }
+  }
+
+  #spec(spec: unknown, depth: number): void {
+    if (!isMap(spec)) return;
+    const templates = spec.get("templates", true);
+    if (isSeq(templates)) for (const item of templates.items) this.#template(item, depth);
+    this.#template(spec.get("templateDefaults", true), depth);
+  }
+
+  #template(node: unknown, depth: number): void {
+    if (!isMap(node) || depth > deepest) return;
+    const steps = node.get("steps", true);
+    if (isSeq(steps)) {
+      for (const group of steps.items) {
+        if (isSeq(group)) for (const step of group.items) this.#inline(step, depth);
+      }
+    }
+    const dag = node.get("dag", true);
+    const tasks = isMap(dag) ? dag.get("tasks", true) : undefined;
+    if (isSeq(tasks)) for (const task of tasks.items) this.#inline(task, depth);
+    if (isAlias(node.get("wasm", true))) {
+      this.problem(offsetOf(node), 'The value of "wasm" is an alias', "Write it out.");
+      return;
+    }
+    const runtime = runtimeOf(node);
+    if (node.has("wasm")) this.#wasm(node);
+    else if (runtime === "wasm") {
+      for (const key of ["container", "script"] as const) {
+        if (!node.has(key)) continue;
+        const wrong = fromContainer(node, key);
+        if (wrong)
+          this.problem(
+            offsetOf(node.get(key, true)),
+            wrong.message,
+            wrong.hint,
+            "workflow-unsupported",
+          );
+        else this.changed += 1;
+      }
+    }
+    this.#check(node);
+  }
+
+  #inline(step: unknown, depth: number): void {
+    if (isMap(step)) this.#template(step.get("inline", true), depth + 1);
+  }
+
+  #wasm(template: YAMLMap): void {
+    const pair = template.items.find(({ key }) => isScalar(key) && key.value === "wasm");
+    if (!pair || !isScalar(pair.key)) return;
+    const { module } = recordOf(plain(pair.value));
+    if (typeof module === "string") {
+      this.problem(
+        offsetOf(pair.value),
+        `The module file "${module}" is on this machine, and not on the cluster`,
+        "Push it with `atalanta image push`, and write image.",
+      );
+    }
+    pair.key.value = "plugin";
+    delete pair.key.source;
+    const flow = isMap(pair.value) ? pair.value.flow === true : false;
+    pair.value = wrapped(pair.value, flow);
+    this.changed += 1;
+  }
+
+  /** What the module is given, as far as it is known before anything is filled in. */
+  #check(template: YAMLMap): void {
+    const plugin = template.get("plugin", true);
+    if (!isMap(plugin) || !plugin.has("wasm")) return;
+    for (const { message, hint, code } of readStep(recordOf(plain(template))).problems) {
+      this.problem(offsetOf(plugin.get("wasm", true)), message, hint, code);
+    }
+  }
+}
+
+function wrapped(value: unknown, flow: boolean): YAMLMap {
+  const map = new YAMLMap();
+  map.flow = flow;
+  map.items.push(new Pair(new Scalar("wasm"), value));
+  return map;
+}
+
+/** A node as data; what it cannot be is nothing. */
+function plain(node: unknown): unknown {
+  try {
+    return isMap(node) || isSeq(node) || isScalar(node) ? node.toJSON() : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function offsetOf(node: unknown): number {
+  return (isMap(node) || isSeq(node) || isScalar(node)) && node.range ? node.range[0] : 0;
+}
+
+/** In the manner of what it was: JSON stays JSON, and lines are not folded anew. */
+function written(document: Document, before: string): string {
+  if (/^\s*\{/.test(before)) {
+    const indent = /^\s*\{\s*\n/.test(before) ? 2 : 0;
+    const json = JSON.stringify(document.toJSON(), undefined, indent);
+    return `${json}${/\n\s*$/.test(before) ? "\n" : ""}`;
+  }
+  const indented = /^( *)[^\s#][^:\n]*:[ \t]*\n\1(?:#[^\n]*\n\1)*- /m.test(before);
+  const text = document.toString({
+    lineWidth: 0,
+    indentSeq: !indented,
+    flowCollectionPadding: false,
+  });
+  return /^(?:\s|#[^\n]*\n|%[^\n]*\n)*---/.test(before) ? text : text.replace(/^---\n/, "");
+}
