@@ -4,3 +4,4 @@ export { createWasmSteps, type NamespaceReader, type WasmStepsOptions } from "./
 export { createAgent, StepEvents, type Agent, type AgentObserver } from "./agent/mod.ts";
 export { clusterReader } from "./steps/cluster-reader.ts";
 export { rewriteText } from "./rewrite/mod.ts";
+export { diagnose, type Finding } from "./doctor/mod.ts";

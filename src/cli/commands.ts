@@ -49,6 +49,11 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         async () => (await import("./submit.ts")).addSubmit,
       ],
       [
+        "doctor",
+        "Find what keeps Wasm steps from running on a cluster with Argo",
+        async () => (await import("./doctor.ts")).addDoctor,
+      ],
+      [
         "agent",
         "Execute the Wasm steps of Argo Workflows on a cluster",
         async () => (await import("./agent.ts")).addAgent,
