@@ -461,7 +461,7 @@ describe("completion", () => {
 
   test("completes commands, options, choices and names of runs, and leaves files to the shell", () => {
     home.run(["run", page, "--name", "completed", "--quiet"]);
-    assert.deepEqual(complete("atalanta", "re"), ["resume", "retry"]);
+    assert.deepEqual(complete("atalanta", "re"), ["rewrite", "resume", "retry"]);
     assert.ok(complete("atalanta", "run", "--").includes("--output-dir"));
     assert.deepEqual(complete("atalanta", "get", "-o", "j"), ["json"]);
     assert.deepEqual(complete("atalanta", "get", ""), ["@latest", "completed"]);
