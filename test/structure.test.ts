@@ -45,6 +45,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     "artifacts",
     "stores",
     "places",
+    "expression",
     "document",
     "task",
   ],

@@ -5,7 +5,7 @@ import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import { rootCertificates } from "node:tls";
 import { InvalidArgumentError, type Command } from "commander";
-import type { Agent, AgentObserver, StepEvents } from "../argo/mod.ts";
+import type { Agent, AgentObserver, ForeignPlugin, StepEvents } from "../argo/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";
 import { parseTrust } from "../runner/mod.ts";
@@ -15,7 +15,7 @@ import { interrupted } from "./interrupt.ts";
 import { AgentLog, type Level } from "./agent-log.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import { limitsOfHost } from "./limits.ts";
-import { collect, configHelp, limitHelp, positive } from "./options.ts";
+import { collect, configHelp, limitHelp, pair, positive } from "./options.ts";
 
 interface Options {
   readonly namespace: readonly string[];
@@ -28,6 +28,8 @@ interface Options {
   readonly config?: string;
   readonly limit: readonly string[];
   readonly storeAddress: readonly string[];
+  readonly plugin: readonly string[];
+  readonly pluginToken: readonly string[];
   readonly maxSteps: number;
   readonly maxNamespaceSteps: number;
   readonly maxWorkflowSteps: number;
@@ -69,10 +71,17 @@ export function addAgent(program: Command): void {
     .option("--limit <key=value>", limitHelp, collect, [])
     .option(
       "--store-address <range>",
-      "addresses where stores of artifacts may be, beside public ones (repeatable; default: private networks)",
+      "addresses where stores of artifacts and the hosts of http templates may be, beside public ones (repeatable; default: private networks)",
       collect,
       [],
     )
+    .option(
+      "--plugin <key=url>",
+      "ask there for templates of another executor plugin (repeatable)",
+      collect,
+      [],
+    )
+    .option("--plugin-token <key=file>", "its bearer token (repeatable)", collect, [])
     .option("--max-steps <number>", "steps at once", positive("--max-steps"), 256)
     .option(
       "--max-namespace-steps <number>",
@@ -109,6 +118,21 @@ Examples:
   atalanta agent --replicas atalanta-agent --listen 0.0.0.0:9464`,
     )
     .action(runAgent);
+}
+
+function pluginsOf({ plugin, pluginToken }: Options): readonly ForeignPlugin[] {
+  const tokens = new Map(pluginToken.map((text) => pair("--plugin-token", text)));
+  return plugin.map((text) => {
+    const [key, address] = pair("--plugin", text);
+    const url = URL.parse(address);
+    if (url?.protocol !== "http:" && url?.protocol !== "https:") {
+      throw new Failure("invalid-argument", `--plugin "${text}" names no http or https URL`, {
+        hint: "Write KEY=http://HOST:PORT.",
+      });
+    }
+    const tokenFile = tokens.get(key);
+    return { key, url, ...(tokenFile === undefined ? {} : { tokenFile }) };
+  });
 }
 
 /** For artifacts on their way; what agents left behind that are dead is removed. */
@@ -167,16 +191,18 @@ async function runAgent(options: Options): Promise<void> {
   }
   const authorities =
     operator.authorities.length === 0 ? [] : [...rootCertificates, ...operator.authorities];
+  const reader = argo.clusterReader(cluster, options.authority);
+  const storeAddresses = options.storeAddress.length > 0 ? options.storeAddress : clusterAddresses;
   const steps = stack.use(
     await argo.createWasmSteps({
-      reader: argo.clusterReader(cluster, options.authority),
+      reader,
       runners,
       folder,
       imagesFolder: join(homeFolder(), "agent", "images"),
       trust,
       limits: limitsOfHost(options.limit, operator.limits),
       permissions: operator.permissions,
-      storeAddresses: options.storeAddress.length > 0 ? options.storeAddress : clusterAddresses,
+      storeAddresses,
       ...(authorities.length === 0 ? {} : { authorities }),
       registry: {
         credentials: dockerCredentials({ environment: process.env, home: homedir() }),
@@ -191,12 +217,17 @@ async function runAgent(options: Options): Promise<void> {
       environment: process.env,
     }),
   );
+  const http = argo.createHttpSteps({
+    allowedAddresses: [...storeAddresses, ...(operator.permissions.allowedAddresses ?? [])],
+    secret: argo.stepSecrets(reader),
+    ...(authorities.length === 0 ? {} : { authorities }),
+  });
   const metrics = new AgentMetrics();
   const identity = `${hostname()}-${randomBytes(4).toString("hex")}`;
   const agent = stack.use(
     await argo.createAgent({
       cluster,
-      executors: [steps],
+      executors: [steps, http, argo.createForeignSteps(pluginsOf(options))],
       ceilings: {
         steps: options.maxSteps,
         namespaceSteps: options.maxNamespaceSteps,

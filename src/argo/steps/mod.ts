@@ -6,6 +6,7 @@ import type { Runners, Trust } from "../../runner/mod.ts";
 import type { StepExecutor, WorkflowIdentity } from "../model.ts";
 
 export { createWasmSteps } from "./execute.ts";
+export { stepSecrets } from "./secrets.ts";
 
 export interface SecretData {
   readonly data: ReadonlyMap<string, Uint8Array>;
