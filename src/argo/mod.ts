@@ -1,5 +1,5 @@
 /** Steps of Argo Workflows on a cluster. Argo itself knows nothing of Wasm: it hands out templates, and takes results. */
-export type { NodeResult, Template } from "./model.ts";
+export type { NodeResult, Step, StepExecutor, Template } from "./model.ts";
 export {
   createWasmSteps,
   stepSecrets,

@@ -24,7 +24,7 @@ export class AgentMetrics {
     });
     this.#seconds = new Histogram({
       name: "atalanta_step_seconds",
-      help: "Time of steps by part: queue, run, patch, and total from when it was seen until the API server had its result",
+      help: "Time of steps by part: queue, run, patch, total from when it was seen until the API server had its result, and from then until the engine took it",
       labelNames: ["part"],
       buckets,
       registers,
@@ -52,6 +52,10 @@ export class AgentMetrics {
   written(times: { readonly totalMs: number; readonly patchMs: number }): void {
     this.#seconds.observe({ part: "patch" }, times.patchMs / 1000);
     this.#seconds.observe({ part: "total" }, times.totalMs / 1000);
+  }
+
+  taken(times: { readonly afterMs: number }): void {
+    this.#seconds.observe({ part: "taken" }, times.afterMs / 1000);
   }
 
   cancelled(): void {

@@ -271,10 +271,10 @@ async function runAgent(options: Options): Promise<void> {
 function observed(
   log: AgentLog,
   metrics: AgentMetrics,
-  events: Pick<StepEvents, "failed">,
+  events: Pick<StepEvents, "failed" | "trouble" | "taken">,
 ): AgentObserver {
   return {
-    ended: (step, result, times) => {
+    ended: (step, result, times, taskSet) => {
       metrics.ended(result.phase, times);
       const { namespace, name } = step.workflow;
       log.write(result.phase === "Succeeded" ? "debug" : "info", `Step ${result.phase}`, {
@@ -285,9 +285,18 @@ function observed(
         waitedMs: Math.round(times.waitedMs),
         ranMs: Math.round(times.ranMs),
       });
-      if (result.phase !== "Succeeded") events.failed(step, result);
+      if (result.phase !== "Succeeded") events.failed(step, result, taskSet);
     },
     written: (_step, times) => metrics.written(times),
+    taken: (step, times) => {
+      metrics.taken(times);
+      events.taken(step, times);
+    },
+    healed: ({ namespace, name }) =>
+      log.write("warn", "Took an entry away that belongs to no node, and stopped the workflow", {
+        namespace,
+        taskSet: name,
+      }),
     cancelled: ({ workflow, nodeId }) => {
       metrics.cancelled();
       log.write("debug", "Step called off", {
@@ -297,8 +306,10 @@ function observed(
       });
     },
     conflict: () => metrics.conflict(),
-    trouble: ({ namespace, name }, failure) => {
+    trouble: (taskSet, failure) => {
+      const { namespace, name } = taskSet;
       metrics.trouble();
+      events.trouble(taskSet, failure);
       log.write("warn", "Cannot write results; tries again", {
         namespace,
         taskSet: name,

@@ -1,31 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseDurationMs } from "../../limits/mod.ts";
-import {
-  joinReplicas,
-  ownerAmong,
-  recordOf,
-  textOf,
-  type Follower,
-  type Kind,
-} from "../../kubernetes/mod.ts";
+import { joinReplicas, ownerAmong, type Follower } from "../../kubernetes/mod.ts";
 import { toFailure } from "../../errors/mod.ts";
-import type { NodeResult, Step } from "../model.ts";
+import { ClusterClock } from "./clock.ts";
 import type { Agent, AgentObserver, AgentOptions } from "./mod.ts";
 import { FairQueue } from "./queue.ts";
-import { taskSets, viewOf, type TaskSetView } from "./view.ts";
-import { TaskSetWork, type WorkOptions } from "./work.ts";
+import { Strays } from "./stray.ts";
+import { isOlder, taskSets, viewOf, type TaskSetView } from "./view.ts";
+import { TaskSetWork } from "./work.ts";
+import { workflowState, type WorkflowState } from "./workflow.ts";
 
 const usual = { steps: 256, namespaceSteps: 128, workflowSteps: 128 };
 const runningAfterMs = 30_000;
 /** A controller that may not change a task set's status never takes a task away; then only its workflow says that it is over. */
-const lookEveryMs = 10_000;
-
-const workflows: Kind = {
-  group: "argoproj.io",
-  version: "v1alpha1",
-  plural: "workflows",
-  namespaced: true,
-};
+const usualLookMs = 10_000;
+const lookMs = 10_000;
 
 /** Starts an agent. It works until it is disposed of, whatever becomes of the cluster in between. */
 export async function createAgent(options: AgentOptions): Promise<Agent> {
@@ -38,18 +26,24 @@ class SharedAgent implements Agent {
   readonly #options: AgentOptions;
   readonly #queue: FairQueue;
   readonly #work = new Map<string, TaskSetWork>();
+  readonly #leaving = new Set<TaskSetWork>();
   readonly #followers: Follower<TaskSetView>[] = [];
+  readonly #clock = new ClusterClock();
+  readonly #strays: Strays;
   readonly #stop = new AbortController();
   readonly #observer: AgentObserver;
   /** Absent: not known yet, or not any more. */
   #living: readonly string[] | undefined;
   #replicas: AsyncDisposable | undefined;
   #draining = false;
+  /** What was there before us may be done with. */
+  #isNew = true;
 
   constructor(options: AgentOptions) {
     this.#options = options;
     this.#queue = new FairQueue({ ...usual, ...options.ceilings });
     this.#observer = options.observer ?? {};
+    this.#strays = new Strays(options.cluster);
   }
 
   get waiting(): number {
@@ -85,6 +79,10 @@ class SharedAgent implements Agent {
         }),
       );
     }
+    this.ready.then(
+      () => (this.#isNew = false),
+      () => undefined,
+    );
     void this.#lookAfter();
   }
 
@@ -92,35 +90,39 @@ class SharedAgent implements Agent {
     const view = now ?? before;
     if (!view) return;
     const key = `${view.namespace}/${view.name}`;
-    let work = this.#work.get(key);
-    const over = !now || now.completed || (work && work.uid !== now.uid);
-    if (work && over) {
+    const work = this.#work.get(key);
+    if (work && (!now || now.completed || work.view.uid !== now.uid)) {
       work.stop("The workflow is over");
       this.#work.delete(key);
-      work = undefined;
     }
     if (!now || now.completed) return;
-    if (work) work.see(now);
-    else if (now.tasks.size > 0 && now.workflow.uid !== "") {
-      work = new TaskSetWork(now, this.#workOptions());
-      if (this.#draining) work.close();
-      this.#work.set(key, work);
+    const known = this.#work.get(key);
+    if (!known) this.#begin(key, now, this.#isNew);
+    else if (known.isOver) {
+      // It was over for us; whether something is due again, only the workflow knows.
+      if (isOlder(known.view, now)) this.#begin(key, now, true);
+    } else {
+      known.see(now);
+      // What is known of tasks that the engine has taken is nothing.
+      if (now.tasks.size === 0 && known.idle) this.#work.delete(key);
     }
-    // What is known of tasks that the engine has taken is nothing.
-    if (work && now.tasks.size === 0 && work.idle) this.#work.delete(key);
   }
 
-  #workOptions(): WorkOptions {
+  #begin(key: string, view: TaskSetView, unsure: boolean): void {
+    if (this.#draining || view.tasks.size === 0 || view.workflow.uid === "") return;
     const { cluster, executors } = this.#options;
-    return {
+    const work = new TaskSetWork(view, {
       cluster,
       executors,
       queue: this.#queue,
       observer: this.#observer,
+      clock: this.#clock,
       isOurs: (uid) => this.#isOurs(uid),
       runningAfterMs: this.#options.runningAfterMs ?? runningAfterMs,
-      long: (step, seenAt) => this.#deadlineOf(step, seenAt),
-    };
+      look: (now) => this.#look(now),
+      unsure,
+    });
+    this.#work.set(key, work);
   }
 
   #isOurs(uid: string): boolean | undefined {
@@ -136,96 +138,76 @@ class SharedAgent implements Agent {
     this.#living = replicas && living.includes(replicas.identity) ? living : undefined;
     if (!this.#living) return;
     for (const [key, work] of this.#work) {
+      if (work.isOver) continue;
       if (this.#isOurs(work.view.workflow.uid)) work.see(work.view);
       else {
-        work.stop("Another replica does it");
         this.#work.delete(key);
+        this.#leaving.add(work);
+        void work.handOver().finally(() => this.#leaving.delete(work));
       }
     }
-    for (const follower of this.#followers) {
-      for (const view of follower.all()) {
-        if (!this.#work.has(`${view.namespace}/${view.name}`)) this.#change(view, undefined);
-      }
+    for (const view of this.#views()) {
+      const key = `${view.namespace}/${view.name}`;
+      if (!view.completed && !this.#work.has(key)) this.#begin(key, view, true);
     }
   }
 
-  /** When a step that is told to run has to end, and how that is told: the engine keeps deadlines only while it is pending. */
-  async #deadlineOf(
-    step: Step,
-    seenAt: number,
-  ): Promise<{ readonly result: NodeResult; readonly inMs: number } | undefined> {
-    const { namespace, name } = step.workflow;
-    const ends: { readonly result: NodeResult; readonly inMs: number }[] = [];
-    const timeout = textOf(step.template["timeout"]);
-    if (timeout !== undefined) {
-      const message = `Node exceeded its timeout of ${timeout}`;
-      ends.push({
-        result: { phase: "Failed", message },
-        inMs: parseDurationMs(timeout) - (performance.now() - seenAt),
-      });
-    }
-    const workflow = await this.#options.cluster.get(workflows, name, {
-      namespace,
-      signal: this.#stop.signal,
-    });
-    const seconds = recordOf(workflow["spec"])["activeDeadlineSeconds"];
-    const started = Date.parse(textOf(recordOf(workflow["status"])["startedAt"]) ?? "");
-    if (typeof seconds === "number" && !Number.isNaN(started)) {
-      ends.push({
-        result: { phase: "Failed", message: "Step exceeded its deadline" },
-        inMs: started + seconds * 1000 - Date.now(),
-      });
-    }
-    return ends.toSorted((one, other) => one.inMs - other.inMs)[0];
+  *#views(): IterableIterator<TaskSetView> {
+    for (const follower of this.#followers) yield* follower.all();
   }
 
+  #look({ namespace, workflow }: TaskSetView): Promise<WorkflowState> {
+    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(lookMs)]);
+    return workflowState(this.#options.cluster, { namespace, ...workflow }, signal);
+  }
+
+  /** What no change of a task set tells. */
   async #lookAfter(): Promise<void> {
     const { signal } = this.#stop;
+    const { lookEveryMs = usualLookMs } = this.#options;
     while (!signal.aborted) {
       await sleep(lookEveryMs, undefined, { signal, ref: false }).catch(() => undefined);
       for (const [key, work] of this.#work) {
         if (signal.aborted) return;
+        if (work.isOver) continue;
         if (work.view.tasks.size === 0 && work.idle) this.#work.delete(key);
-        else if (work.active.length > 0) await this.#look(key, work).catch(() => undefined);
+        else if (work.isStale(lookEveryMs)) {
+          const state = await this.#look(work.view).catch(() => undefined);
+          if (state) work.consider(state);
+        }
       }
+      await this.#removeStrays(signal);
     }
   }
 
-  /** Whether a workflow still wants its steps. */
-  async #look(key: string, work: TaskSetWork): Promise<void> {
-    const { namespace, workflow } = work.view;
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(lookEveryMs)]);
-    try {
-      const object = await this.#options.cluster.get(workflows, workflow.name, {
-        namespace,
-        signal,
-      });
-      const phase = textOf(recordOf(object["status"])["phase"]) ?? "";
-      const ended = phase !== "" && phase !== "Pending" && phase !== "Running";
-      const terminated = recordOf(object["spec"])["shutdown"] === "Terminate";
-      if (object.metadata.uid === workflow.uid && !ended && !terminated) return;
-    } catch (thrown) {
-      if (toFailure(thrown).code !== "cluster-missing") throw thrown;
+  async #removeStrays(signal: AbortSignal): Promise<void> {
+    const ours = [...this.#views()].filter(({ workflow }) => this.#isOurs(workflow.uid) === true);
+    for (const view of this.#strays.due(ours)) {
+      if (signal.aborted) return;
+      try {
+        const removed = await this.#strays.remove(view, await this.#look(view), signal);
+        if (removed) this.#observer.healed?.(view);
+      } catch (thrown) {
+        const failure = toFailure(thrown);
+        if (failure.code !== "cluster-conflict") this.#observer.trouble?.(view, failure);
+      }
     }
-    work.stop("The workflow is over");
-    if (this.#work.get(key) === work) this.#work.delete(key);
   }
 
   async drain(signal: AbortSignal): Promise<void> {
     this.#draining = true;
     for (const work of this.#work.values()) work.close();
-    while (!signal.aborted) {
-      for (const work of this.#work.values()) await work.flush();
-      if ([...this.#work.values()].every(({ idle }) => idle)) return;
+    while (!signal.aborted && ![...this.#work.values()].every(({ idle, isOver }) => idle || isOver))
       await sleep(20, undefined, { signal }).catch(() => undefined);
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#draining = true;
     this.#stop.abort();
     for (const follower of this.#followers) await follower[Symbol.asyncDispose]();
-    for (const work of this.#work.values()) work.stop("The agent ends");
-    await Promise.all([...this.#work.values()].map((work) => work.flush()));
+    const all = [...this.#work.values(), ...this.#leaving];
+    for (const work of all) work.stop("The agent ends");
+    await Promise.all(all.map((work) => work.flush()));
     await this.#replicas?.[Symbol.asyncDispose]();
   }
 }

@@ -15,13 +15,18 @@ export interface AgentObserver {
     step: Step,
     result: NodeResult,
     times: { readonly waitedMs: number; readonly ranMs: number },
+    taskSet: TaskSetView,
   ) => void;
   /** The API server has the result; `totalMs` counts from when the step was seen. */
   readonly written?: (
     step: Step,
     times: { readonly totalMs: number; readonly patchMs: number },
   ) => void;
+  /** The engine has it, so long after it was written. */
+  readonly taken?: (step: Step, times: { readonly afterMs: number }) => void;
   readonly cancelled?: (step: Step) => void;
+  /** An entry that kept the engine from reading results was taken away. */
+  readonly healed?: (view: TaskSetView) => void;
   /** Somebody else had changed the task set. */
   readonly conflict?: () => void;
   /** A task set cannot be written; it is tried again. */
@@ -41,6 +46,8 @@ export interface AgentOptions {
   readonly ceilings?: Partial<Ceilings>;
   /** Default 30 s. */
   readonly runningAfterMs?: number;
+  /** How often a workflow is asked whether it still wants steps that take long; default 10 s. */
+  readonly lookEveryMs?: number;
   /** Shares the work with the replicas of this group; absent: it is alone. */
   readonly replicas?: {
     readonly namespace: string;

@@ -49,11 +49,21 @@ export function viewOf(object: KubeObject): TaskSetView {
     phases: new Map(
       Object.entries(nodes).map(([id, result]) => [id, textOf(recordOf(result)["phase"]) ?? ""]),
     ),
-    statusBytes: tasks.length === 0 ? 0 : JSON.stringify(nodes).length,
+    statusBytes: tasks.length === 0 ? 0 : bytesOf(nodes),
   };
+}
+
+/** As JSON. */
+export function bytesOf(value: object): number {
+  return Buffer.byteLength(JSON.stringify(value));
 }
 
 /** Whether a node with this phase has its result. */
 export function isTerminal(phase: string | undefined): boolean {
   return phase !== undefined && phase !== "" && phase !== "Pending" && phase !== "Running";
+}
+
+/** Versions of one object count up. */
+export function isOlder(one: TaskSetView, other: TaskSetView): boolean {
+  return one.uid === other.uid && Number(one.version) < Number(other.version);
 }

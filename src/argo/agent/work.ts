@@ -1,35 +1,36 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, toFailure } from "../../errors/mod.ts";
-import type { Cluster, ObjectMeta } from "../../kubernetes/mod.ts";
+import { parseDurationMs } from "../../limits/mod.ts";
+import { textOf, type Cluster } from "../../kubernetes/mod.ts";
 import type { NodeResult, Step, StepExecutor, Template } from "../model.ts";
+import type { ClusterClock } from "./clock.ts";
 import type { AgentObserver } from "./mod.ts";
 import type { FairQueue } from "./queue.ts";
-import { isTerminal, taskSets, viewOf, type TaskSetView } from "./view.ts";
+import { bytesOf, isOlder, isTerminal, type TaskSetView } from "./view.ts";
+import type { WorkflowState } from "./workflow.ts";
+import { ResultWriter, type Outbox } from "./writer.ts";
 
-/** Results that come within this time after one go together. */
-const gatherMs = 8;
-/** Above it results wait until the engine has taken earlier ones: an object of the API has 1.5 MiB. */
-const statusBytes = 900 * 1024;
 /** One result: the node of the workflow has it as well. */
 const resultBytes = 512 * 1024;
-const messageBytes = 8 * 1024;
-const firstWaitMs = 100;
-const longestWaitMs = 10_000;
+const messageLength = 8 * 1024;
+/** A result that is written, and then neither there nor taken, is looked into so often before the step is done again. */
+const missedBefore = 2;
+const longestTimerMs = 2 ** 31 - 1;
+const running: NodeResult = { phase: "Running" };
 
 export interface WorkOptions {
   readonly cluster: Cluster;
   readonly executors: readonly StepExecutor[];
   readonly queue: FairQueue;
   readonly observer: AgentObserver;
+  readonly clock: ClusterClock;
   /** Whether this replica does the work of a workflow now; undefined while nobody knows. */
   readonly isOurs: (workflowUid: string) => boolean | undefined;
-  /** A step that takes longer is told to run, from when on its deadlines are ours. */
+  /** A step that runs for longer is told to, from when on its deadlines are ours. */
   readonly runningAfterMs: number;
-  /** When a step that is told to run has to end, and with which result. */
-  readonly long: (
-    step: Step,
-    seenAt: number,
-  ) => Promise<{ readonly result: NodeResult; readonly inMs: number } | undefined>;
+  /** The workflow of these steps as it is now. */
+  readonly look: (view: TaskSetView) => Promise<WorkflowState>;
+  /** What is due may be so no more: of a task set that we did not see come, the workflow is asked before anything runs. */
+  readonly unsure: boolean;
 }
 
 interface Node {
@@ -37,68 +38,105 @@ interface Node {
   readonly seenAt: number;
   readonly stop: AbortController;
   leave: () => void;
-  /** Which is to be written down. */
+  /** It is the engine's until it takes the task away, so it stays known for so long. */
   result: NodeResult | undefined;
-  /** It is written down; it stays known until the engine takes the task away. */
-  sent: boolean;
   startedAt: number | undefined;
+  sentAt: number | undefined;
+  /** How often nothing was seen of a result that was written. */
+  missed: number;
+  /** It is told to run, or somebody before us has told so. */
+  told: boolean;
   running: NodeJS.Timeout | undefined;
   deadline: NodeJS.Timeout | undefined;
 }
 
 /** The tasks of one task set: what is due is started, what vanishes is stopped, and results are written by one hand. */
-export class TaskSetWork {
+export class TaskSetWork implements Outbox {
   readonly #options: WorkOptions;
   readonly #nodes = new Map<string, Node>();
-  /** Results that are on no server yet. */
-  readonly #unsent = new Set<string>();
+  /** Tasks that are still there although the workflow has done with them. */
+  readonly #settled = new Set<string>();
+  /** Tasks that may be done with: they were there before they were ours. */
+  readonly #unsure: Set<string>;
   readonly #stop = new AbortController();
+  readonly #writer: ResultWriter;
   #view: TaskSetView;
-  #writing: Promise<void> | undefined;
-  #closing = false;
+  #looked: Promise<WorkflowState | undefined> | undefined;
+  #closed = false;
+  #isLeaving = false;
 
   constructor(view: TaskSetView, options: WorkOptions) {
     this.#view = view;
     this.#options = options;
+    this.#unsure = new Set(options.unsure ? view.tasks.keys() : []);
+    this.#writer = new ResultWriter(options.cluster, this, this.#stop.signal);
     this.see(view);
-  }
-
-  get uid(): string {
-    return this.#view.uid;
   }
 
   get view(): TaskSetView {
     return this.#view;
   }
 
-  /** Steps that wait or run. */
-  get active(): readonly Step[] {
-    return [...this.#nodes.values()].filter(({ result }) => !result).map(({ step }) => step);
+  /** It has given up everything, and begins nothing any more. */
+  get isOver(): boolean {
+    return this.#stop.signal.aborted;
   }
 
   get idle(): boolean {
-    return this.#unsent.size === 0 && this.active.length === 0;
+    return this.#writer.idle && [...this.#nodes.values()].every(({ result }) => result);
+  }
+
+  get mayWrite(): boolean {
+    return this.#isLeaving || this.#options.isOurs(this.#view.workflow.uid) === true;
   }
 
   /** How the task set is now. */
   see(view: TaskSetView): void {
-    if (isOlder(view, this.#view)) return;
+    if (this.isOver || isOlder(view, this.#view)) return;
     this.#view = view;
     for (const [id, node] of this.#nodes) {
-      if (view.tasks.has(id)) continue;
-      // Stopped, timed out or taken: whichever, nobody wants to hear of it any more.
-      this.#forget(id, node, "The engine does not wait for it any more");
+      if (!view.tasks.has(id)) {
+        if (node.sentAt !== undefined)
+          this.#options.observer.taken?.(node.step, { afterMs: performance.now() - node.sentAt });
+        // Stopped, timed out or taken: whichever, nobody wants to hear of it any more.
+        this.#forget(id, node, "The engine does not wait for it any more");
+      } else if (!node.result && isTerminal(view.phases.get(id))) {
+        this.#forget(id, node, "Another replica has its result");
+      }
     }
-    if (this.#closing || this.#options.isOurs(view.workflow.uid) !== true) return;
+    for (const ids of [this.#settled, this.#unsure]) {
+      for (const id of ids) if (!view.tasks.has(id)) ids.delete(id);
+    }
+    const isOurs = this.#options.isOurs(view.workflow.uid) === true;
+    if (!isOurs) for (const id of view.tasks.keys()) this.#unsure.add(id);
+    if (this.#closed || !isOurs) return;
     for (const [id, template] of view.tasks) {
-      if (!this.#nodes.has(id) && !isTerminal(view.phases.get(id))) this.#begin(id, template);
+      if (this.#nodes.has(id) || this.#settled.has(id)) continue;
+      if (!isTerminal(view.phases.get(id))) this.#begin(id, template);
     }
-    if (this.#unsent.size > 0) this.#write();
+    this.#writer.wake();
   }
 
-  /** Nothing new is begun. */
+  /** Nothing is begun any more; what runs ends. */
   close(): void {
-    this.#closing = true;
+    this.#closed = true;
+    for (const [id, node] of this.#nodes) {
+      if (node.startedAt === undefined && !node.result) this.#forget(id, node, "The agent ends");
+    }
+  }
+
+  /** Another replica takes over: what has ended is still written, and the other does the rest. */
+  async handOver(): Promise<void> {
+    this.#isLeaving = true;
+    this.#closed = true;
+    for (const [id, node] of this.#nodes) {
+      if (!node.result) this.#forget(id, node, "Another replica does it");
+    }
+    this.#writer.wake();
+    const late = setTimeout(() => this.stop("Another replica does it"), 5000);
+    await this.#writer.flush();
+    clearTimeout(late);
+    this.stop("Another replica does it");
   }
 
   /** Everything is given up. */
@@ -107,49 +145,85 @@ export class TaskSetWork {
     this.#stop.abort(new Failure("aborted", reason));
   }
 
-  /** Resolves when no result is left to be written. */
-  async flush(): Promise<void> {
-    while (this.#writing) await this.#writing;
+  /** Resolves when it writes no more. */
+  flush(): Promise<void> {
+    return this.#writer.flush();
+  }
+
+  /** Whether something has lasted for so long that the workflow should be asked. */
+  isStale(afterMs: number): boolean {
+    const then = performance.now() - afterMs;
+    if (this.#settled.size > 0) return true;
+    return [...this.#nodes].some(([id, { startedAt, sentAt, result }]) =>
+      result
+        ? sentAt !== undefined && sentAt < then && !isTerminal(this.#view.phases.get(id))
+        : startedAt !== undefined && startedAt < then,
+    );
+  }
+
+  /** What the workflow says: an engine that may not change a task set never takes a task away, and some changes are never seen. */
+  consider(state: WorkflowState): void {
+    if (state.isOver) return this.stop("The workflow is over");
+    for (const [id, node] of this.#nodes) {
+      const phase = state.nodes?.get(id)?.phase;
+      if (!node.result && isTerminal(phase)) this.#settle(id, node);
+      else if (!node.result && node.told) this.#keepDeadline(id, node, state);
+      else if (node.sentAt !== undefined && !isTerminal(this.#view.phases.get(id))) {
+        // It was taken, and is asked for again: a retry between two looks of ours, or an engine that lost it.
+        const isAsked = phase === "Pending" || phase === "Running";
+        node.missed = isAsked ? node.missed + 1 : 0;
+        if (node.missed >= missedBefore) this.#forget(id, node, "It is asked for again");
+      }
+    }
+    for (const id of this.#settled) {
+      if (state.nodes && !isTerminal(state.nodes.get(id)?.phase)) this.#settled.delete(id);
+    }
+    this.see(this.#view);
   }
 
   #begin(id: string, template: Template): void {
     const executor = this.#options.executors.find((one) => one.accepts(template));
     if (!executor) return;
-    const { namespace, workflow } = this.#view;
-    const step: Step = {
-      workflow: { namespace, ...workflow },
-      nodeId: id,
-      template,
-    };
+    const { namespace, workflow, phases } = this.#view;
+    const step: Step = { workflow: { namespace, ...workflow }, nodeId: id, template };
     const node: Node = {
       step,
       seenAt: performance.now(),
       stop: new AbortController(),
       leave: () => undefined,
       result: undefined,
-      sent: false,
       startedAt: undefined,
+      sentAt: undefined,
+      missed: 0,
+      told: phases.get(id) === "Running",
       running: undefined,
       deadline: undefined,
     };
     this.#nodes.set(id, node);
     this.#options.observer.seen?.(step);
-    node.running = setTimeout(
-      () => this.#tellRunning(id, node),
-      template["pendingTimeout"] === undefined ? this.#options.runningAfterMs : 0,
-    );
-    node.running.unref();
     node.leave = this.#options.queue.add({
       namespace,
       workflow: workflow.uid,
       start: () => this.#execute(id, node, executor),
     });
+    if (node.told) void this.#takeDeadline(id, node);
   }
 
   async #execute(id: string, node: Node, executor: StepExecutor): Promise<void> {
     const { step, stop } = node;
+    if (this.#unsure.has(id)) {
+      const state = await (this.#looked ??= this.#options.look(this.#view).catch(() => undefined));
+      if (state?.isOver) this.stop("The workflow is over");
+      else if (isTerminal(state?.nodes?.get(id)?.phase)) this.#settle(id, node);
+    }
     if (stop.signal.aborted) return;
     node.startedAt = performance.now();
+    if (!node.told) {
+      // A step that waits for its turn is pending, so its time begins here.
+      const afterMs = tellsAfterMs(step.template, this.#options.runningAfterMs);
+      node.running = setTimeout(() => this.#tellRunning(id, node), afterMs);
+      node.running.unref();
+    }
     let result: NodeResult;
     try {
       result = await executor.execute(step, { signal: stop.signal });
@@ -165,42 +239,80 @@ export class TaskSetWork {
     clearTimeout(node.deadline);
     node.result = bounded(result);
     const now = performance.now();
-    this.#options.observer.ended?.(node.step, node.result, {
-      waitedMs: (node.startedAt ?? now) - node.seenAt,
-      ranMs: now - (node.startedAt ?? now),
-    });
-    this.#unsent.add(id);
-    this.#write();
+    const startedAt = node.startedAt ?? now;
+    const times = { waitedMs: startedAt - node.seenAt, ranMs: now - startedAt };
+    this.#options.observer.ended?.(node.step, node.result, times, this.#view);
+    this.#writer.add(id);
   }
 
   /** From now on the engine keeps no deadline of the step. */
   #tellRunning(id: string, node: Node): void {
     if (node.result || this.#nodes.get(id) !== node) return;
-    this.#unsent.add(id);
-    this.#write();
-    this.#options.long(node.step, node.seenAt).then(
-      (end) => {
-        if (!end || node.result || this.#nodes.get(id) !== node) return;
-        node.deadline = setTimeout(() => this.#fail(id, node, end.result), Math.max(0, end.inMs));
-        node.deadline.unref();
-      },
-      (thrown: unknown) => this.#options.observer.trouble?.(this.#view, toFailure(thrown)),
+    node.told = true;
+    this.#writer.add(id);
+  }
+
+  async #takeDeadline(id: string, node: Node): Promise<void> {
+    try {
+      this.#keepDeadline(id, node, await this.#options.look(this.#view));
+    } catch (thrown) {
+      // It is looked at again while it runs.
+      if (!this.isOver) this.trouble(toFailure(thrown));
+    }
+  }
+
+  #keepDeadline(id: string, node: Node, state: WorkflowState): void {
+    if (node.result || this.#nodes.get(id) !== node) return;
+    const end = this.#endOf(id, node, state);
+    clearTimeout(node.deadline);
+    if (!end || end.inMs > longestTimerMs) return;
+    node.deadline = setTimeout(
+      () => this.#fail(id, node, { phase: "Failed", message: end.message }),
+      Math.max(0, end.inMs),
     );
+    node.deadline.unref();
+  }
+
+  /** When a step has to end that the engine believes to run, and how that is told. */
+  #endOf(
+    id: string,
+    node: Node,
+    { endsAt, nodes }: WorkflowState,
+  ): { readonly message: string; readonly inMs: number } | undefined {
+    const now = this.#options.clock.now();
+    const ends: { readonly message: string; readonly inMs: number }[] = [];
+    const timeout = timeoutOf(node.step.template["timeout"]);
+    if (timeout !== undefined) {
+      // Somebody before us may have begun it.
+      const before = now - (nodes?.get(id)?.startedAt ?? now);
+      ends.push({
+        message: `The step exceeded its timeout of ${textOf(node.step.template["timeout"]) ?? timeout}`,
+        inMs: timeout - Math.max(performance.now() - node.seenAt, before),
+      });
+    }
+    if (endsAt !== undefined)
+      ends.push({ message: "Step exceeded its deadline", inMs: endsAt - now });
+    return ends.toSorted((one, other) => one.inMs - other.inMs)[0];
   }
 
   /** Ends a step with a result of ours. */
   #fail(id: string, node: Node, result: NodeResult): void {
-    if (node.result) return;
+    if (node.result || this.#nodes.get(id) !== node) return;
     this.#ended(id, node, result);
     node.leave();
     node.stop.abort(new Failure("aborted", result.message ?? "It was ended"));
   }
 
+  #settle(id: string, node: Node): void {
+    this.#forget(id, node, "The workflow has done with it");
+    this.#settled.add(id);
+  }
+
   #forget(id: string, node: Node, reason: string): void {
     clearTimeout(node.running);
     clearTimeout(node.deadline);
-    this.#nodes.delete(id);
-    this.#unsent.delete(id);
+    if (this.#nodes.get(id) === node) this.#nodes.delete(id);
+    this.#writer.remove(id);
     node.leave();
     if (!node.result) {
       node.stop.abort(new Failure("aborted", reason));
@@ -208,171 +320,81 @@ export class TaskSetWork {
     }
   }
 
-  #write(): void {
-    this.#writing ??= this.#writeAll().finally(() => (this.#writing = undefined));
-  }
-
-  async #writeAll(): Promise<void> {
-    let waitMs = firstWaitMs;
-    // What ends in the same moment goes along.
-    await Promise.resolve();
-    // After a refusal, so many go one by one.
-    let alone = 0;
-    while (this.#unsent.size > 0 && !this.#stop.signal.aborted) {
-      if (this.#options.isOurs(this.#view.workflow.uid) !== true) return;
-      const ids = alone > 0 ? this.#batch().slice(0, 1) : this.#batch();
-      if (ids.length === 0) {
-        // The engine takes what is there first; its next change wakes this.
-        return;
-      }
-      try {
-        await this.#patch(ids);
-        waitMs = firstWaitMs;
-        if (alone > 0) alone -= 1;
-        if (this.#unsent.size > 0) await sleep(gatherMs);
-      } catch (thrown) {
-        if (this.#stop.signal.aborted) return;
-        const failure = toFailure(thrown);
-        if (failure.code === "cluster-conflict") {
-          this.#options.observer.conflict?.();
-          if (!(await this.#reread())) return;
-          continue;
-        }
-        if (failure.code === "cluster-missing") return this.stop("The task set is gone");
-        if (isRefusedContent(failure)) {
-          const [only = ""] = ids;
-          if (ids.length > 1) alone = ids.length;
-          if (ids.length > 1 || this.#refused(only, failure)) continue;
-        }
-        this.#options.observer.trouble?.(this.#view, failure);
-        await sleep(waitMs * (0.5 + Math.random()), undefined, { signal: this.#stop.signal }).catch(
-          () => undefined,
-        );
-        waitMs = Math.min(longestWaitMs, waitMs * 2);
-        if (!(await this.#reread().catch(() => true))) return;
-      }
-    }
-  }
-
-  /** What goes next: as much as the object has room for, and at least one when nothing of ours is there. */
-  #batch(): readonly string[] {
-    const ids: string[] = [];
-    let room = statusBytes - this.#view.statusBytes;
-    for (const id of this.#unsent) {
-      const node = this.#nodes.get(id);
-      if (!node || !this.#view.tasks.has(id) || isTerminal(this.#view.phases.get(id))) {
-        // Somebody has written a result, and that one counts.
-        this.#unsent.delete(id);
-        if (node?.result) node.sent = true;
-        continue;
-      }
-      const size = node.result ? JSON.stringify(node.result).length + 200 : 200;
-      if (size > room && (ids.length > 0 || this.#view.phases.size > 0)) continue;
-      room -= size;
-      ids.push(id);
-    }
-    return ids;
-  }
-
-  async #patch(ids: readonly string[]): Promise<void> {
-    const { namespace, name, uid, version } = this.#view;
-    const nodes: Record<string, NodeResult> = {};
-    const told = new Map<string, NodeResult | undefined>();
-    for (const id of ids) {
-      const result = this.#nodes.get(id)?.result;
-      told.set(id, result);
-      nodes[id] = result ?? { phase: "Running" };
-    }
-    const begun = performance.now();
-    const object = await this.#options.cluster.patch(
-      taskSets,
-      name,
-      {
-        metadata: { uid, resourceVersion: version },
-        status: {
-          nodes: Object.fromEntries(Object.entries(nodes).map(([id, it]) => [id, written(it)])),
-        },
-      },
-      { namespace, subresource: "status", metadataOnly: true, signal: this.#stop.signal },
-    );
-    const ended = performance.now();
-    for (const [id, result] of told) {
-      const node = this.#nodes.get(id);
-      // What has ended while it was told to run is told next.
-      if (node?.result !== result) continue;
-      this.#unsent.delete(id);
-      if (!node || !result) continue;
-      node.sent = true;
-      this.#options.observer.written?.(node.step, {
-        totalMs: ended - node.seenAt,
-        patchMs: ended - begun,
-      });
-    }
-    this.#wrote(object.metadata, nodes);
-  }
-
-  /** The view as it is with what was written: the object itself comes as an event, and is not read twice. */
-  #wrote(metadata: ObjectMeta, nodes: Readonly<Record<string, NodeResult>>): void {
-    const version = metadata.resourceVersion ?? "";
-    if (Number(version) <= Number(this.#view.version)) return;
-    const phases = new Map(this.#view.phases);
-    for (const [id, { phase }] of Object.entries(nodes)) phases.set(id, phase);
-    const statusBytes = this.#view.statusBytes + JSON.stringify(nodes).length;
-    this.#view = { ...this.#view, version, phases, statusBytes };
-  }
-
-  /** Whether there is still something to write to. */
-  async #reread(): Promise<boolean> {
-    const { namespace, name, uid } = this.#view;
-    const signal = this.#stop.signal;
-    try {
-      const view = viewOf(await this.#options.cluster.get(taskSets, name, { namespace, signal }));
-      if (view.uid !== uid) {
-        this.stop("The task set was made anew");
-        return false;
-      }
-      this.see(view);
-      return true;
-    } catch (thrown) {
-      if (toFailure(thrown).code !== "cluster-missing") throw thrown;
-      this.stop("The task set is gone");
-      return false;
-    }
-  }
-
-  /** One that the server does not take must not keep others back: it is told to have failed. False when not even that can be told. */
-  #refused(id: string, { message }: Failure): boolean {
+  entry(id: string): NodeResult | undefined {
     const node = this.#nodes.get(id);
-    if (!node?.result) {
-      this.#unsent.delete(id);
-      return true;
+    return node?.result ?? (node?.told ? running : undefined);
+  }
+
+  accepted(
+    entries: ReadonlyMap<string, NodeResult>,
+    { view, metadata, patchMs }: Parameters<Outbox["accepted"]>[1],
+  ): void {
+    this.#view = view;
+    this.#options.clock.wrote(metadata);
+    const now = performance.now();
+    for (const [id, entry] of entries) {
+      const node = this.#nodes.get(id);
+      if (!node) continue;
+      if (entry === running) void this.#takeDeadline(id, node);
+      else if (node.result === entry) {
+        node.sentAt = now;
+        this.#options.observer.written?.(node.step, { totalMs: now - node.seenAt, patchMs });
+      }
     }
-    if (node.result.outputs === undefined) return false;
-    const size = JSON.stringify(node.result).length;
-    node.result = {
-      phase: "Error",
-      message: `The cluster did not take the result of ${size} bytes: ${message.slice(0, 500)}. Hand large data out as an artifact, or have fewer steps at once.`,
-    };
+  }
+
+  superseded(id: string): void {
+    const node = this.#nodes.get(id);
+    if (node) node.sentAt ??= performance.now();
+  }
+
+  refused(id: string, { message }: Failure): boolean {
+    const node = this.#nodes.get(id);
+    if (!node?.result) return false;
+    const size = bytesOf(node.result);
+    const said = `The cluster did not take the result of ${size} bytes: ${message.slice(0, 500)}. Hand large data out as an artifact, or have fewer steps at once.`;
+    const { outputs, message: before } = node.result;
+    // What it refuses a second time may be the words themselves.
+    if (outputs !== undefined) node.result = { phase: "Error", message: said };
+    else if (before !== refusedTwice) node.result = { phase: "Error", message: refusedTwice };
+    else return false;
     return true;
   }
+
+  gone(reason: string): void {
+    this.stop(reason);
+  }
+
+  conflict(): void {
+    this.#options.observer.conflict?.();
+  }
+
+  trouble(failure: Error): void {
+    this.#options.observer.trouble?.(this.#view, failure);
+  }
 }
 
-/** Versions of one object count up. */
-function isOlder(one: TaskSetView, other: TaskSetView): boolean {
-  return one.uid === other.uid && Number(one.version) < Number(other.version);
+const refusedTwice = "The cluster did not take the result of the step";
+
+/** Most of the time for which a node may be pending is left for the engine to see that it is not. */
+function tellsAfterMs(template: Template, usualMs: number): number {
+  const pendingMs = timeoutOf(template["pendingTimeout"]);
+  if (pendingMs === undefined) return usualMs;
+  return pendingMs <= 30_000 ? 0 : Math.min(usualMs, pendingMs / 2);
 }
 
-function isRefusedContent({ code, message }: Failure): boolean {
-  return code === "cluster-invalid" || /too large|exceeds the (?:maximum|limit)/i.test(message);
-}
-
-/** Explicit nulls, so that nothing of an earlier entry stays. */
-function written({ phase, message, outputs }: NodeResult): Readonly<Record<string, unknown>> {
-  return { phase, message: message ?? null, outputs: outputs ?? null, progress: null };
+/** The engine has looked at it before; what is none is none for it, too. */
+function timeoutOf(value: unknown): number | undefined {
+  if (typeof value !== "string" && typeof value !== "number") return undefined;
+  try {
+    return value === "" ? undefined : parseDurationMs(value);
+  } catch {
+    return undefined;
+  }
 }
 
 function bounded(result: NodeResult): NodeResult {
-  const size = JSON.stringify(result.outputs ?? {}).length;
+  const size = bytesOf(result.outputs ?? {});
   if (size > resultBytes) {
     return {
       phase: "Error",
@@ -380,6 +402,6 @@ function bounded(result: NodeResult): NodeResult {
     };
   }
   const { message } = result;
-  if (message === undefined || message.length <= messageBytes) return result;
-  return { ...result, message: `${message.slice(0, messageBytes)}…` };
+  if (message === undefined || message.length <= messageLength) return result;
+  return { ...result, message: `${message.slice(0, messageLength)}…` };
 }
