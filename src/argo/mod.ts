@@ -12,3 +12,4 @@ export { rewriteText } from "./rewrite/mod.ts";
 export { diagnose, type Finding } from "./doctor/mod.ts";
 export { createHttpSteps } from "./http/mod.ts";
 export { createForeignSteps, type ForeignPlugin } from "./foreign/mod.ts";
+export { createPluginServer } from "./plugin/mod.ts";

@@ -1,33 +1,20 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
-import { homedir, hostname } from "node:os";
-import { join } from "node:path";
-import { rootCertificates } from "node:tls";
-import { InvalidArgumentError, type Command } from "commander";
+import { hostname } from "node:os";
+import type { Command } from "commander";
 import type { Agent, AgentObserver, ForeignPlugin, StepEvents } from "../argo/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";
-import { parseTrust } from "../runner/mod.ts";
-import { readOperatorFile } from "./configuration.ts";
-import { homeFolder } from "./home.ts";
+import { one, openSteps, stepOptions, type StepOptions } from "./cluster-steps.ts";
 import { interrupted } from "./interrupt.ts";
 import { AgentLog, type Level } from "./agent-log.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
-import { limitsOfHost } from "./limits.ts";
-import { collect, configHelp, limitHelp, pair, positive } from "./options.ts";
+import { collect, pair, positive } from "./options.ts";
 
-interface Options {
+interface Options extends StepOptions {
   readonly namespace: readonly string[];
   readonly instanceId?: string;
-  readonly kubeconfig?: string;
-  readonly context?: string;
   readonly replicas?: string;
-  readonly authority: "service-account" | "agent";
-  readonly trust: string;
-  readonly config?: string;
-  readonly limit: readonly string[];
-  readonly storeAddress: readonly string[];
   readonly plugin: readonly string[];
   readonly pluginToken: readonly string[];
   readonly maxSteps: number;
@@ -38,42 +25,15 @@ interface Options {
   readonly logLevel: Level;
 }
 
-/** Where clusters have their services. What is local to a machine or a link is not in it. */
-const clusterAddresses = [
-  "10.0.0.0/8",
-  "100.64.0.0/10",
-  "172.16.0.0/12",
-  "192.168.0.0/16",
-  "fc00::/7",
-];
-
 /** `atalanta agent` */
 export function addAgent(program: Command): void {
-  program
-    .command("agent")
+  stepOptions(program.command("agent"))
     .description("Execute the Wasm steps of Argo Workflows on a cluster, without pods")
     .option("--namespace <name>", "only workflows of this namespace (repeatable)", collect, [])
     .option("--instance-id <id>", "only those of the controller with this instance id")
-    .option("--kubeconfig <file>", "default: KUBECONFIG, the pod that this runs in, ~/.kube/config")
-    .option("--context <name>", "of the kubeconfig")
     .option(
       "--replicas <group>",
       "share the work with all agents of this group, by Leases in its own namespace",
-    )
-    .option(
-      "--authority <whose>",
-      "who reads the secrets of steps: service-account (of the workflow, by a token that is asked for) or agent",
-      one("service-account", "agent"),
-      "service-account",
-    )
-    .option("--trust <class>", "the least trust class of every step", "process")
-    .option("--config <file>", configHelp)
-    .option("--limit <key=value>", limitHelp, collect, [])
-    .option(
-      "--store-address <range>",
-      "addresses where stores of artifacts and the hosts of http templates may be, beside public ones (repeatable; default: private networks)",
-      collect,
-      [],
     )
     .option(
       "--plugin <key=url>",
@@ -135,99 +95,18 @@ function pluginsOf({ plugin, pluginToken }: Options): readonly ForeignPlugin[] {
   });
 }
 
-/** For artifacts on their way; what agents left behind that are dead is removed. */
-async function ownFolder(): Promise<string> {
-  const all = join(homeFolder(), "agent");
-  await mkdir(all, { recursive: true, mode: 0o700 });
-  for (const name of await readdir(all)) {
-    const [, pid] = /^run-(\d+)$/.exec(name) ?? [];
-    if (pid !== undefined && !isAlive(Number(pid)))
-      await rm(join(all, name), { recursive: true, force: true });
-  }
-  return join(all, `run-${process.pid}`);
-}
-
-function isAlive(pid: number): boolean {
-  if (pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (thrown) {
-    return thrown instanceof Error && "code" in thrown && thrown.code === "EPERM";
-  }
-}
-
-function one<Word extends string>(...words: readonly Word[]): (text: string) => Word {
-  return (text) => {
-    const found = words.find((word) => word === text);
-    if (found !== undefined) return found;
-    throw new InvalidArgumentError(`Write ${words.join(" or ")}.`);
-  };
-}
-
 async function runAgent(options: Options): Promise<void> {
   const log = new AgentLog(options.logLevel);
-  const operator = await readOperatorFile(options.config);
   const drainMs = parseDurationMs(options.drain);
-  const { clusterFrom } = await import("../kubernetes/mod.ts");
   const argo = await import("../argo/mod.ts");
-  const { dockerCredentials, imagePolicy } = await import("../oci/mod.ts");
-  const { createRunners } = await import("../runner/mod.ts");
   await using stack = new AsyncDisposableStack();
-  const cluster = stack.use(
-    await clusterFrom({
-      ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
-      ...(options.context === undefined ? {} : { context: options.context }),
-      environment: process.env,
-    }),
-  );
-  const folder = await ownFolder();
-  stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const runners = stack.use(createRunners({ stagingFolder: join(folder, "staging") }));
-  const trust = parseTrust(options.trust, "--trust");
-  if (trust === "process") runners.prepare(trust);
-  for (const weakness of trust === "process" ? await runners.weaknesses() : []) {
-    log.write("warn", "The class process lacks a wall here", { weakness });
-  }
-  const authorities =
-    operator.authorities.length === 0 ? [] : [...rootCertificates, ...operator.authorities];
-  const reader = argo.clusterReader(cluster, options.authority);
-  const storeAddresses = options.storeAddress.length > 0 ? options.storeAddress : clusterAddresses;
-  const steps = stack.use(
-    await argo.createWasmSteps({
-      reader,
-      runners,
-      folder,
-      imagesFolder: join(homeFolder(), "agent", "images"),
-      trust,
-      limits: limitsOfHost(options.limit, operator.limits),
-      permissions: operator.permissions,
-      storeAddresses,
-      ...(authorities.length === 0 ? {} : { authorities }),
-      registry: {
-        credentials: dockerCredentials({ environment: process.env, home: homedir() }),
-        environment: process.env,
-        registries: operator.registries,
-        allowedAddresses: operator.permissions.allowedAddresses ?? [],
-      },
-      ...(operator.policy ? { policy: imagePolicy(operator.policy) } : {}),
-      ...(operator.imageCacheBytes === undefined
-        ? {}
-        : { imageCacheBytes: operator.imageCacheBytes }),
-      environment: process.env,
-    }),
-  );
-  const http = argo.createHttpSteps({
-    allowedAddresses: [...storeAddresses, ...(operator.permissions.allowedAddresses ?? [])],
-    secret: argo.stepSecrets(reader),
-    ...(authorities.length === 0 ? {} : { authorities }),
-  });
+  const { cluster, wasm, http } = await openSteps(options, { log, stack });
   const metrics = new AgentMetrics();
   const identity = `${hostname()}-${randomBytes(4).toString("hex")}`;
   const agent = stack.use(
     await argo.createAgent({
       cluster,
-      executors: [steps, http, argo.createForeignSteps(pluginsOf(options))],
+      executors: [wasm, http, argo.createForeignSteps(pluginsOf(options))],
       ceilings: {
         steps: options.maxSteps,
         namespaceSteps: options.maxNamespaceSteps,

@@ -58,6 +58,11 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         "Execute the Wasm steps of Argo Workflows on a cluster",
         async () => (await import("./agent.ts")).addAgent,
       ],
+      [
+        "executor-plugin",
+        "Execute Wasm steps beside Argo's own agent pods",
+        async () => (await import("./executor-plugin.ts")).addExecutorPlugin,
+      ],
       ["list", "List runs, the newest first", async () => (await import("./list.ts")).addList],
       [
         "get",

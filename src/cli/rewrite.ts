@@ -18,11 +18,11 @@ export function addRewrite(program: Command): void {
     .addHelpText(
       "after",
       `
-Also what a KRM function is given (a ResourceList) goes through; comments stay, and other documents are not touched.
+Also what a KRM function is given (a ResourceList) goes through; comments stay, and other documents are not touched. Its output is for
+\`kubectl create -f -\` and the like.
 
 Examples:
-  atalanta rewrite < workflow.yaml | kubectl create -f -
-  atalanta rewrite --check workflows/*.yaml
+  atalanta rewrite examples/argo/hello.yaml
 
 Exit codes: 0 done, 1 --check found something to change, 2 there are mistakes.`,
     )

@@ -274,6 +274,11 @@ const pluginWasm = object("PluginWasm", "Runs a WebAssembly module in a fresh sa
     kind: "either",
     shapes: [text(), prototypeModule],
   }),
+  node: offered(
+    "{{node.name}}: tells steps with the same words apart for Argo's executor plugin.",
+    text(),
+  ),
+  attempt: offered("{{retries}}: the same for the attempts of one.", text()),
 });
 
 const onlyBoth = "Only memory and cpu are offered. Remove the key.";

@@ -114,7 +114,8 @@ function fromPlugin(template: Mapping, report: Report): Mapping {
   }
   const module = child(wasm, "module");
   const oci = child(module, "oci");
-  const spelled = withAllowedHosts(wasm);
+  // Who the step is says nothing to the module.
+  const spelled = withEntries(withAllowedHosts(wasm), { node: undefined, attempt: undefined });
   const named =
     module?.kind === "mapping"
       ? withEntries(spelled, { module: undefined, image: oci ?? child(wasm, "image") })

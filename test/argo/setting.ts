@@ -2,7 +2,7 @@
 import { readFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { NodeResult, Template } from "../../src/argo/mod.ts";
+import type { NodeResult, StepExecutor, Template } from "../../src/argo/mod.ts";
 import {
   createWasmSteps,
   type NamespaceReader,
@@ -29,6 +29,7 @@ export interface Setting extends AsyncDisposable {
   readonly image: string;
   readonly folder: string;
   readonly asked: string[];
+  readonly steps: StepExecutor;
   namespace(name: string): Namespace;
   /** Runs a template as a step of the workflow `wf` in `team`, or elsewhere. */
   run(
@@ -113,6 +114,7 @@ export async function startSteps(options: Partial<WasmStepsOptions> = {}): Promi
     image,
     folder,
     asked,
+    steps,
     namespace,
     run: (template, how = {}) =>
       steps.execute(

@@ -122,7 +122,6 @@ describe("a runner process that was taken over", () => {
     "file-over-limit",
     "file-twice",
     "file-missing",
-    "file-again",
     "file-beside-missing",
   ];
   test(
@@ -145,6 +144,18 @@ describe("a runner process that was taken over", () => {
       assert.deepEqual(result.collected, []);
     });
   }
+
+  test("file-again: a file is taken over once, and who hands it over again is ended", async () => {
+    const before = mine();
+    const result = await run("file-again", ["/out"]);
+    // What it said again may come after the first time has counted.
+    if (result.kind === "failed") {
+      assert.equal(result.failure.code, "runner-lost");
+      assert.deepEqual(result.collected, []);
+    } else assert.equal(result.collected.length, 1);
+    assert.equal(await said("honest"), "fine");
+    assert.notEqual(mine()?.pid, before?.pid);
+  });
 
   // Node's permissions stop it from making links. Whoever has broken out of V8 is not asked, so they are made for it here.
   const links: readonly (readonly [string, (folder: string, target: string) => void])[] = [

@@ -1,0 +1,150 @@
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { rootCertificates } from "node:tls";
+import { InvalidArgumentError, type Command } from "commander";
+import type { Cluster } from "../kubernetes/mod.ts";
+import type { StepExecutor } from "../argo/mod.ts";
+import { parseTrust } from "../runner/mod.ts";
+import type { AgentLog } from "./agent-log.ts";
+import { readOperatorFile } from "./configuration.ts";
+import { homeFolder } from "./home.ts";
+import { limitsOfHost } from "./limits.ts";
+import { collect, configHelp, limitHelp } from "./options.ts";
+
+/** Of every command that executes steps of a cluster. */
+export interface StepOptions {
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly authority: "service-account" | "agent";
+  readonly trust: string;
+  readonly config?: string;
+  readonly limit: readonly string[];
+  readonly storeAddress: readonly string[];
+}
+
+/** Where clusters have their services. What is local to a machine or a link is not in it. */
+const clusterAddresses = [
+  "10.0.0.0/8",
+  "100.64.0.0/10",
+  "172.16.0.0/12",
+  "192.168.0.0/16",
+  "fc00::/7",
+];
+
+export function stepOptions(command: Command): Command {
+  return command
+    .option("--kubeconfig <file>", "default: KUBECONFIG, the pod that this runs in, ~/.kube/config")
+    .option("--context <name>", "of the kubeconfig")
+    .option(
+      "--authority <whose>",
+      "who reads the secrets of steps: service-account (of the workflow, by a token that is asked for) or agent",
+      one("service-account", "agent"),
+      "service-account",
+    )
+    .option("--trust <class>", "the least trust class of every step", "process")
+    .option("--config <file>", configHelp)
+    .option("--limit <key=value>", limitHelp, collect, [])
+    .option(
+      "--store-address <range>",
+      "addresses where stores of artifacts and the hosts of http templates may be, beside public ones (repeatable; default: private networks)",
+      collect,
+      [],
+    );
+}
+
+/** For artifacts on their way; what agents left behind that are dead is removed. */
+async function ownFolder(): Promise<string> {
+  const all = join(homeFolder(), "agent");
+  await mkdir(all, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(all)) {
+    const [, pid] = /^run-(\d+)$/.exec(name) ?? [];
+    if (pid !== undefined && !isAlive(Number(pid)))
+      await rm(join(all, name), { recursive: true, force: true });
+  }
+  return join(all, `run-${process.pid}`);
+}
+
+function isAlive(pid: number): boolean {
+  if (pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (thrown) {
+    return thrown instanceof Error && "code" in thrown && thrown.code === "EPERM";
+  }
+}
+
+/** One of some words. */
+export function one<Word extends string>(...words: readonly Word[]): (text: string) => Word {
+  return (text) => {
+    const found = words.find((word) => word === text);
+    if (found !== undefined) return found;
+    throw new InvalidArgumentError(`Write ${words.join(" or ")}.`);
+  };
+}
+
+/** What executes steps of a cluster: modules, and http templates. */
+export async function openSteps(
+  options: StepOptions,
+  { log, stack }: { readonly log: AgentLog; readonly stack: AsyncDisposableStack },
+): Promise<{
+  readonly cluster: Cluster;
+  readonly wasm: StepExecutor;
+  readonly http: StepExecutor;
+}> {
+  const operator = await readOperatorFile(options.config);
+  const { clusterFrom } = await import("../kubernetes/mod.ts");
+  const argo = await import("../argo/mod.ts");
+  const { dockerCredentials, imagePolicy } = await import("../oci/mod.ts");
+  const { createRunners } = await import("../runner/mod.ts");
+  const cluster = stack.use(
+    await clusterFrom({
+      ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
+      ...(options.context === undefined ? {} : { context: options.context }),
+      environment: process.env,
+    }),
+  );
+  const folder = await ownFolder();
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const runners = stack.use(createRunners({ stagingFolder: join(folder, "staging") }));
+  const trust = parseTrust(options.trust, "--trust");
+  if (trust === "process") runners.prepare(trust);
+  for (const weakness of trust === "process" ? await runners.weaknesses() : []) {
+    log.write("warn", "The class process lacks a wall here", { weakness });
+  }
+  const authorities =
+    operator.authorities.length === 0 ? [] : [...rootCertificates, ...operator.authorities];
+  const reader = argo.clusterReader(cluster, options.authority);
+  const storeAddresses = options.storeAddress.length > 0 ? options.storeAddress : clusterAddresses;
+  const wasm = stack.use(
+    await argo.createWasmSteps({
+      reader,
+      runners,
+      folder,
+      imagesFolder: join(homeFolder(), "agent", "images"),
+      trust,
+      limits: limitsOfHost(options.limit, operator.limits),
+      permissions: operator.permissions,
+      storeAddresses,
+      ...(authorities.length === 0 ? {} : { authorities }),
+      registry: {
+        credentials: dockerCredentials({ environment: process.env, home: homedir() }),
+        environment: process.env,
+        registries: operator.registries,
+        allowedAddresses: operator.permissions.allowedAddresses ?? [],
+      },
+      ...(operator.policy ? { policy: imagePolicy(operator.policy) } : {}),
+      ...(operator.imageCacheBytes === undefined
+        ? {}
+        : { imageCacheBytes: operator.imageCacheBytes }),
+      environment: process.env,
+    }),
+  );
+  const http = argo.createHttpSteps({
+    allowedAddresses: [...storeAddresses, ...(operator.permissions.allowedAddresses ?? [])],
+    secret: argo.stepSecrets(reader),
+    ...(authorities.length === 0 ? {} : { authorities }),
+  });
+  return { cluster, wasm, http };
+}
