@@ -38,7 +38,7 @@ export interface Replicas extends AsyncDisposable {
 interface Seen {
   readonly renewed: string;
   /** By our own clock: what others' clocks say is not compared. */
-  readonly at: number;
+  readonly silentMs: number;
 }
 
 /** Joins the replicas of a group: a Lease for each. Rejects when ours cannot be made. */
@@ -56,6 +56,7 @@ class Member implements Replicas {
   readonly #ms: number;
   #living: readonly string[] = [];
   #renewedAt = 0;
+  #lookedAt = 0;
   #running: Promise<void> = Promise.resolve();
 
   constructor(cluster: Cluster, options: ReplicasOptions) {
@@ -133,6 +134,11 @@ class Member implements Replicas {
       signal,
     });
     const now = performance.now();
+    // Nobody is silent while we hear nothing: when the server was away, all come back together, and none is dead for that.
+    const sinceMs = now - this.#lookedAt;
+    const usualMs = this.#ms / renewals;
+    const heardMs = sinceMs > usualMs * 1.5 ? usualMs / 3 : sinceMs;
+    this.#lookedAt = now;
     const here = new Set<string>();
     const living: string[] = [];
     for (const lease of items) {
@@ -140,10 +146,10 @@ class Member implements Replicas {
       if (identity === "") continue;
       here.add(identity);
       const before = this.#seen.get(identity);
-      const seen = before?.renewed === renewed ? before : { renewed, at: now };
-      this.#seen.set(identity, seen);
-      if (now - seen.at < this.#ms) living.push(identity);
-      else if (now - seen.at > this.#ms * removedAfter) {
+      const silentMs = before?.renewed === renewed ? before.silentMs + heardMs : 0;
+      this.#seen.set(identity, { renewed, silentMs });
+      if (silentMs < this.#ms) living.push(identity);
+      else if (silentMs > this.#ms * removedAfter) {
         await this.#cluster.delete(leases, lease.metadata.name ?? "", { namespace, signal });
       }
     }

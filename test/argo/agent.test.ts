@@ -6,6 +6,7 @@ import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
 import { StepEvents, type AgentObserver, type NodeResult, type Step } from "../../src/argo/mod.ts";
 import { recordOf } from "../../src/kubernetes/mod.ts";
+import type { Answer, Asked } from "./api-server.ts";
 import { Agents, HandExecutor, saying, taskSet, tasksOf, until, waiting } from "./agents.ts";
 
 setFlagsFromString("--expose-gc");
@@ -553,6 +554,46 @@ describe("replicas of an agent", { concurrency: 4 }, () => {
     }
     await until(() => names.every((name) => agents.phase(name, name) === "Succeeded"));
     assert.equal(other.begun.length < names.length, true);
+  });
+});
+
+describe("replicas whose server was away", { concurrency: 4 }, () => {
+  test("go on with what each had, and none takes the other for dead", async () => {
+    await using agents = await Agents.start();
+    const executors = [new HandExecutor(), new HandExecutor()];
+    const [one, other] = executors;
+    assert(one && other);
+    await agents.agent(one, { replica: "one" });
+    await agents.agent(other, { replica: "other" });
+    await sleep(500);
+    const names = Array.from({ length: 12 }, (_, index) => `wf${index}`);
+    for (const name of names) agents.submit(name, { [name]: waiting });
+    await until(() => one.begun.length + other.begun.length === names.length);
+    assert(one.begun.length > 0 && other.begun.length > 0);
+    const away = { status: 503, message: "away" };
+    const otherIsNotHeard = ({ plural, method, body }: Asked): Answer | undefined =>
+      plural === "leases" &&
+      method === "PATCH" &&
+      recordOf(body["spec"])["holderIdentity"] === "other"
+        ? away
+        : undefined;
+    // One of them has said its last word a moment before.
+    agents.api.instead = otherIsNotHeard;
+    await sleep(400);
+    agents.api.instead = () => away;
+    agents.api.cut();
+    await sleep(300);
+    for (const name of names.slice(0, 6)) for (const executor of executors) executor.end(name);
+    await sleep(2500);
+    // And it is heard again a moment later than the other.
+    agents.api.instead = otherIsNotHeard;
+    await sleep(250);
+    agents.api.instead = undefined;
+    await sleep(1500);
+    for (const name of names) for (const executor of executors) executor.end(name);
+    await until(() => names.every((name) => agents.phase(name, name) === "Succeeded"), 15);
+    assert.equal(one.begun.length + other.begun.length, names.length, "nothing ran twice");
+    assert.deepEqual([...one.stopped, ...other.stopped], []);
   });
 });
 

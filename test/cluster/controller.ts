@@ -241,6 +241,8 @@ export class StandInController implements AsyncDisposable {
     if (!done && !stopping) dirty = (await this.#reconcile(run)) || dirty;
     await this.#clean(run, done);
     if (dirty || done) await this.#update(run, done);
+    // A result that was read changes the workflow, which brings it back, also when nothing else is written.
+    if (run.fulfilled.size > 0) this.#enqueue(run, this.#requeueMs);
     if (done) {
       run.finished = true;
       clearTimeout(run.timer);

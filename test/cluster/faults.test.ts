@@ -1,16 +1,13 @@
 import assert from "node:assert/strict";
-import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { recordOf, textOf, type Kind, type KubeObject } from "../../src/kubernetes/mod.ts";
+import { listOf, recordOf, textOf, type Kind, type KubeObject } from "../../src/kubernetes/mod.ts";
 import { taskSets, workflows } from "./controller.ts";
 import { clusterTests } from "./needed.ts";
+import { AgentProcess } from "./process.ts";
 import { ClusterSetting, isOver } from "./setting.ts";
 
-const program = resolve(import.meta.dirname, "../../bin/atalanta.js");
 const roles: Kind = {
   group: "rbac.authorization.k8s.io",
   version: "v1",
@@ -18,62 +15,13 @@ const roles: Kind = {
   namespaced: false,
 };
 
-/** An agent as an operator starts it. */
-class AgentProcess implements AsyncDisposable {
-  readonly child: ChildProcess;
-  log = "";
-
-  constructor(setting: ClusterSetting, kubeconfig: string, more: readonly string[] = []) {
-    const home = mkdtempSync(join(setting.folder, "home-"));
-    // Registries on this machine are an operator's to allow.
-    writeFileSync(
-      join(home, "atalanta.yaml"),
-      `registries:\n  "${setting.registry.host}":\n    plainHttp: true\npermissions:\n  http:\n    allowedAddresses: ["127.0.0.0/8"]\n`,
-    );
-    this.child = spawn(
-      process.execPath,
-      [
-        program,
-        "agent",
-        `--kubeconfig=${kubeconfig}`,
-        "--authority=agent",
-        "--listen=",
-        `--config=${join(home, "atalanta.yaml")}`,
-        "--store-address=127.0.0.0/8",
-        "--log-level=debug",
-        ...more,
-      ],
-      {
-        env: { ...process.env, HOME: home, ATALANTA_HOME: join(home, "atalanta") },
-        stdio: ["ignore", "ignore", "pipe"],
-      },
-    );
-    this.child.stderr?.setEncoding("utf8").on("data", (text: string) => (this.log += text));
-  }
-
-  async ready(): Promise<this> {
-    for (let left = 300; !this.log.includes("Follows the task sets"); left -= 1) {
-      assert(left > 0 && this.child.exitCode === null, this.log);
-      await sleep(50);
-    }
-    return this;
-  }
-
-  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    const ended = once(this.child, "exit");
-    this.child.kill(signal);
-    await ended;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.kill();
-  }
-}
-
 describe("an agent's bad days", clusterTests, () => {
   let setting: ClusterSetting;
   let kubeconfig: string;
+  /** The controller may not, as with the roles that Argo comes with. */
+  let mayNotClean = false;
+  /** Results that were there, and then others. */
+  const overwritten: string[] = [];
   const stack = new AsyncDisposableStack();
   before(async () => {
     setting = stack.use(await ClusterSetting.start());
@@ -87,7 +35,14 @@ describe("an agent's bad days", clusterTests, () => {
       },
       subjects: [{ kind: "ServiceAccount", name: "agent", namespace: "default" }],
     });
-    stack.use(await setting.controller({ onError: () => undefined }));
+    const onError = (): void => undefined;
+    stack.use(await setting.controller({ onError, mayNotClean: () => mayNotClean }));
+    stack.use(
+      setting.admin.follow(taskSets, {
+        namespace: "default",
+        onChange: (now, before) => overwritten.push(...changedResults(now, before)),
+      }),
+    );
   });
   after(() => stack.disposeAsync());
 
@@ -120,32 +75,102 @@ describe("an agent's bad days", clusterTests, () => {
     assert.equal(succeeded(workflow), count);
   };
 
-  test("a replica that is killed in the middle of 400 steps loses none: the other does what has no result", async () => {
+  test("a replica that is killed in the middle of 1,000 steps loses none: the other does what has no result", async () => {
     const replicas = ["--replicas", "agents", "--max-steps", "16"];
     await using one = await new AgentProcess(setting, kubeconfig, replicas).ready();
     await using other = await new AgentProcess(setting, kubeconfig, replicas).ready();
     await sleep(4000);
-    const names = ["k0", "k1", "k2", "k3"];
+    const names = Array.from({ length: 8 }, (_, index) => `k${index}`);
     for (const name of names)
-      await setting.submit(name, manySteps(100, ["sleep", "200", ";", "echo", "1"]));
-    await sleep(1500);
+      await setting.submit(name, manySteps(125, ["sleep", "100", ";", "echo", "1"]));
+    await sleep(2500);
     const did = one.log.split("Step Succeeded").length - 1;
-    assert(did > 0, "the one that is killed had work");
+    assert(did > 0 && did < 900, `the one that is killed has done ${did}`);
     await one.kill();
-    for (const name of names) await over(name, 100);
+    for (const name of names) await over(name, 125);
     assert(other.log.includes("Step Succeeded"));
+    assert.deepEqual(overwritten, []);
   });
 
-  test("steps go on when the API server is away for a while, and their results come when it is back", async () => {
-    await using agent = await new AgentProcess(setting, kubeconfig).ready();
-    await setting.submit("away", manySteps(60, ["sleep", "1500", ";", "echo", "1"]));
+  test("a replica that is frozen, and wakes when the other has done its work, changes nothing", async () => {
+    const replicas = ["--replicas", "frozen", "--max-steps", "16"];
+    await using one = await new AgentProcess(setting, kubeconfig, replicas).ready();
+    await using other = await new AgentProcess(setting, kubeconfig, replicas).ready();
+    await sleep(4000);
+    const names = Array.from({ length: 6 }, (_, index) => `f${index}`);
+    for (const name of names)
+      await setting.submit(name, manySteps(20, ["sleep", "1000", ";", "echo", "1"]));
+    for (let left = 200; !one.log.includes("Step Succeeded"); left -= 1) {
+      assert(left > 0, "the one that freezes had work");
+      await sleep(50);
+    }
+    one.child.kill("SIGSTOP");
+    for (const name of names) await over(name, 20);
+    one.child.kill("SIGCONT");
+    await sleep(3000);
+    assert.equal(one.child.exitCode, null);
+    for (const name of names) {
+      const object = await setting.admin.get(taskSets, name, { namespace: "default" });
+      assert.deepEqual(recordOf(recordOf(object["status"])["nodes"]), {});
+    }
+    assert(other.log.includes("Step Succeeded"));
+    assert.deepEqual(overwritten, []);
+  });
+
+  test("where the controller may not change the status of task sets, steps run one after the other, and end with their workflow for good", async () => {
+    mayNotClean = true;
+    try {
+      const agent = await new AgentProcess(setting, kubeconfig).ready();
+      await using _ = agent;
+      const each = (name: string): readonly object[] => [{ name, template: "each" }];
+      const chain = manySteps(1, ["echo", "1"]);
+      const [template] = listOf(chain["templates"]);
+      await setting.submit("uncleaned", {
+        entrypoint: "main",
+        templates: [template, { name: "main", steps: ["a", "b", "c"].map(each) }],
+      });
+      await over("uncleaned", 3);
+      await setting.submit("left", manySteps(3, ["sleep", "60000"]));
+      await sleep(1500);
+      await setting.admin.patch(
+        workflows,
+        "left",
+        { spec: { shutdown: "Stop" } },
+        { namespace: "default" },
+      );
+      for (let left = 500; agent.log.split("Step called off").length < 4; left -= 1) {
+        assert(left > 0, agent.log);
+        await sleep(50);
+      }
+      await agent.kill();
+      // The tasks are still there, and the next one knows better than to do them.
+      const { spec } = await setting.admin.get(taskSets, "left", { namespace: "default" });
+      assert.equal(Object.keys(recordOf(recordOf(spec)["tasks"])).length, 3);
+      await using next = await new AgentProcess(setting, kubeconfig).ready();
+      await sleep(2000);
+      assert.equal(next.log.split("Step called off").length, 4, next.log);
+      assert(!next.log.includes('"Step Succeeded"'));
+    } finally {
+      mayNotClean = false;
+    }
+  });
+
+  test("steps go on when the API server is away for a minute, and their results come when it is back", async () => {
+    const replicas = ["--replicas", "away"];
+    await using one = await new AgentProcess(setting, kubeconfig, replicas).ready();
+    await using other = await new AgentProcess(setting, kubeconfig, replicas).ready();
+    await sleep(4000);
+    const names = ["away0", "away1", "away2"];
+    for (const name of names)
+      await setting.submit(name, manySteps(20, ["sleep", "1500", ";", "echo", "1"]));
     await sleep(1000);
     await setting.cluster.killServer();
-    await sleep(8000);
+    await sleep(60_000);
     await setting.cluster.restartServer();
     await setting.cluster.compact();
-    await over("away", 60);
-    assert(agent.log.includes("tries again"));
+    for (const name of names) await over(name, 20);
+    assert(`${one.log}${other.log}`.includes("tries again"));
+    assert.deepEqual(overwritten, []);
   });
 
   test("SIGTERM lets what runs end and writes it down", async () => {
@@ -257,3 +282,19 @@ describe("an agent's bad days", clusterTests, () => {
     await over("forbidden", 3);
   });
 });
+
+/** Results that were written down and now say something else. That they are taken away is the engine's. */
+function changedResults(
+  now: KubeObject | undefined,
+  before: KubeObject | undefined,
+): readonly string[] {
+  if (!now || !before || now.metadata.uid !== before.metadata.uid) return [];
+  const nodes = recordOf(recordOf(now["status"])["nodes"]);
+  return Object.entries(recordOf(recordOf(before["status"])["nodes"]))
+    .filter(([id, result]) => {
+      const { phase } = recordOf(result);
+      if (phase === undefined || phase === "Pending" || phase === "Running") return false;
+      return id in nodes && JSON.stringify(nodes[id]) !== JSON.stringify(result);
+    })
+    .map(([id]) => `${now.metadata.name}: ${id}`);
+}
