@@ -112,7 +112,7 @@ export class Agents implements AsyncDisposable {
         ...rest,
         ...(replica === undefined
           ? {}
-          : { replicas: { namespace: "team", group: "g", identity: replica, seconds: 1 } }),
+          : { replicas: { namespace: "team", group: "g", identity: replica, seconds: 3 } }),
       }),
     );
     await agent.ready;
@@ -180,7 +180,7 @@ export function taskSet(
 }
 
 /** Waits until it is so. */
-export async function until(what: () => unknown, seconds = 5): Promise<void> {
+export async function until(what: () => unknown, seconds = 20): Promise<void> {
   const end = performance.now() + seconds * 1000;
   for (;;) {
     const is = await what();
