@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { parse } from "yaml";
+import { rewriteText } from "../../src/argo/mod.ts";
 import { recordOf, textOf, type KubeObject } from "../../src/kubernetes/mod.ts";
 import { clusterTests } from "./needed.ts";
 import { ClusterSetting } from "./setting.ts";
@@ -213,6 +217,36 @@ describe("workflows of Argo's on a cluster", clusterTests, () => {
     assert.equal(
       nodes.filter(({ type, phase }) => type === "Plugin" && phase === "Succeeded").length,
       300,
+    );
+  });
+
+  test("letterflow, as its users write it, makes of a letter in the repository what it makes on one machine", async () => {
+    const example = join(import.meta.dirname, "../../examples/letterflow");
+    for (const file of globSync("*.wasm", { cwd: join(example, "guests") })) {
+      const name = `atalanta-examples/${basename(file, ".wasm")}:1`;
+      await setting.push(name, join(example, "guests", file));
+    }
+    await setting.s3.put("artifacts", "in/letter.tiff", readFileSync(join(example, "letter.tiff")));
+    const written = readFileSync(join(example, "workflow.yaml"), "utf8")
+      .replaceAll("ghcr.io", setting.registry.host)
+      .replace("- name: doc\n", "- name: doc\n        s3: {key: in/letter.tiff}\n");
+    const { text, changed, problems } = rewriteText(written, "workflow.yaml");
+    assert.deepEqual(problems, []);
+    assert.equal(changed, 4);
+    const { spec } = recordOf(parse(text));
+    await setting.submit("letterflow", recordOf(spec));
+    const over = await setting.ended("letterflow");
+    assert.equal(phaseOf(over), "Succeeded", JSON.stringify(over["status"]).slice(0, 3000));
+    const nodes = Object.values(recordOf(recordOf(over["status"])["nodes"])).map(recordOf);
+    const pages = nodes.filter(({ templateName }) => templateName === "deskew");
+    assert(pages.length >= 2);
+    assert(pages.every(({ type, phase }) => type === "Plugin" && phase === "Succeeded"));
+    const keys = [...setting.s3.bucket("artifacts").keys()];
+    assert.equal(keys.filter((key) => key.startsWith("letterflow/letter/")).length, pages.length);
+    assert.equal(keys.filter((key) => key.startsWith("letterflow/thumbs/")).length, pages.length);
+    assert(
+      keys.some((key) => key.endsWith("/sheet.tgz")),
+      keys.join(" "),
     );
   });
 

@@ -403,7 +403,10 @@ export class StandInController implements AsyncDisposable {
             ...rest,
             ...(archive ? { archive: { [archive]: {} } } : {}),
             ...(source?.kind === "raw" ? { raw: { data: source.data } } : {}),
-            ...(place?.s3 ? { s3: { key: place.s3.key } } : {}),
+            // A path within an artifact is put behind its key.
+            ...(place?.s3
+              ? { s3: { key: [place.s3.key, subPathOf(source)].filter(Boolean).join("/") } }
+              : {}),
           };
         }),
       },
@@ -412,7 +415,12 @@ export class StandInController implements AsyncDisposable {
           name,
           valueFrom: { path, ...(otherwise === undefined ? {} : { default: otherwise }) },
         })),
-        artifacts: said.length > 0 ? said : [],
+        artifacts: said.map((artifact) => {
+          if (!("s3" in artifact)) return artifact;
+          // Everything is filled in, keys too.
+          const { store } = outputs.artifacts.find(({ name }) => name === artifact["name"]) ?? {};
+          return { ...artifact, s3: { ...recordOf(artifact["s3"]), key: store?.place.s3?.key } };
+        }),
       },
       plugin: { wasm: work.program },
     };
@@ -461,6 +469,10 @@ const nothing: TaskResult = {
 function placeOf(source: ArtifactSource): Place | undefined {
   if (source.kind === "store") return source.place;
   return source.kind === "stored" ? source.copy?.place : undefined;
+}
+
+function subPathOf(source: ArtifactSource | undefined): string | undefined {
+  return source && "subPath" in source ? source.subPath : undefined;
 }
 
 /** An artifact of which only the key is known. */
