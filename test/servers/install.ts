@@ -16,7 +16,15 @@ import {
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-export type ServerName = "registry" | "referrers" | "s3" | "gcs" | "azure" | "etcd" | "kube";
+export type ServerName =
+  | "registry"
+  | "referrers"
+  | "s3"
+  | "gcs"
+  | "azure"
+  | "etcd"
+  | "kube"
+  | "helm";
 /** A program to start, or why there is none. */
 export type Installed = { readonly program: string } | { readonly missing: string };
 

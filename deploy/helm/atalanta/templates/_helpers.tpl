@@ -1,0 +1,39 @@
+{{- define "atalanta.name" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-{{ .Chart.Name }}{{ end }}
+{{- end }}
+
+{{- define "atalanta.selector" -}}
+app.kubernetes.io/name: atalanta
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "atalanta.labels" -}}
+{{ include "atalanta.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* What an agent does where workflows run. */}}
+{{- define "atalanta.rules" -}}
+- apiGroups: [argoproj.io]
+  resources: [workflowtasksets]
+  verbs: [get, list, watch]
+- apiGroups: [argoproj.io]
+  resources: [workflowtasksets/status]
+  verbs: [patch]
+- apiGroups: [argoproj.io]
+  resources: [workflows]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- if eq .Values.authority "service-account" }}
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  verbs: [create]
+{{- else }}
+- apiGroups: [""]
+  resources: [secrets, configmaps]
+  verbs: [get]
+{{- end }}
+{{- end }}
