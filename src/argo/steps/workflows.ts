@@ -1,28 +1,33 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Failure } from "../../errors/mod.ts";
+import { orAborted } from "../../network/mod.ts";
 import type { WorkflowIdentity } from "../model.ts";
 import type { NamespaceReader } from "./mod.ts";
 import { WorkflowFacts } from "./workflow.ts";
 
 /** Workflows that are known at once; they can be large. */
-const most = 500;
+const most = 100;
 /** The engine writes a workflow down a moment after it has handed out its steps. */
 const firstWaitMs = 3;
 const longestWaitMs = 500;
 const patienceMs = 20_000;
+const never = new AbortController().signal;
 
-/** Looks up workflows, each as seldom as may be. */
+interface Known {
+  readonly facts: Promise<WorkflowFacts>;
+  /** How long the server took for it. */
+  tookMs: number;
+  /** The next look, for all who wait for one. */
+  next: Promise<WorkflowFacts> | undefined;
+}
+
+/** Looks up workflows, each as seldom as may be: a thousand steps of one ask for the same. */
 export class Workflows {
   readonly #reader: NamespaceReader;
-  readonly #known = new Map<string, Promise<WorkflowFacts>>();
+  readonly #known = new Map<string, Known>();
 
   constructor(reader: NamespaceReader) {
     this.#reader = reader;
-  }
-
-  /** As it was at some time. */
-  get(identity: WorkflowIdentity, signal: AbortSignal): Promise<WorkflowFacts> {
-    return this.#known.get(identity.uid) ?? this.#look(identity, signal);
   }
 
   /** As it is once `ready` says so. Throws `argo-workflow` when that is never. */
@@ -32,7 +37,8 @@ export class Workflows {
     signal: AbortSignal,
   ): Promise<WorkflowFacts> {
     const until = performance.now() + patienceMs;
-    let facts = await this.get(identity, signal);
+    let known = this.#known.get(identity.uid) ?? this.#look(identity);
+    let facts = await orAborted(known.facts, signal);
     for (let waitMs = firstWaitMs; !ready(facts); waitMs = Math.min(waitMs * 2, longestWaitMs)) {
       if (performance.now() > until) {
         throw new Failure(
@@ -43,20 +49,30 @@ export class Workflows {
           },
         );
       }
-      await delay(waitMs, undefined, { signal });
-      facts = await this.#look(identity, signal);
+      known = this.#known.get(identity.uid) ?? known;
+      known.next ??= this.#later(identity, Math.max(waitMs, known.tookMs * 2));
+      facts = await orAborted(known.next, signal);
     }
     return facts;
   }
 
-  /** Steps that ask together share the answer. */
-  #look(identity: WorkflowIdentity, signal: AbortSignal): Promise<WorkflowFacts> {
-    const looking = this.#read(identity, signal);
+  async #later(identity: WorkflowIdentity, waitMs: number): Promise<WorkflowFacts> {
+    await delay(waitMs);
+    return this.#look(identity).facts;
+  }
+
+  #look(identity: WorkflowIdentity): Known {
+    const begun = performance.now();
+    const facts = this.#read(identity, never);
+    const looking: Known = { facts, tookMs: 0, next: undefined };
     this.#known.delete(identity.uid);
     this.#known.set(identity.uid, looking);
-    looking.catch(() => {
-      if (this.#known.get(identity.uid) === looking) this.#known.delete(identity.uid);
-    });
+    facts.then(
+      () => (looking.tookMs = performance.now() - begun),
+      () => {
+        if (this.#known.get(identity.uid) === looking) this.#known.delete(identity.uid);
+      },
+    );
     const [oldest] = this.#known.keys();
     if (this.#known.size > most && oldest !== undefined) this.#known.delete(oldest);
     return looking;
