@@ -160,6 +160,30 @@ spec:
     assert.deepEqual(rewriteText(text, "x"), { text, changed: 0, problems: [] });
   });
 
+  test("what cannot be rewritten is told, and what others name Workflow is left alone", () => {
+    const head = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec:\n  templates:\n";
+    const both = rewriteText(
+      `${head}    - {name: a, plugin: {other: {}}, wasm: {image: a/b}}\n`,
+      "x",
+    );
+    assert.match(both.problems[0]?.message ?? "", /more than one of wasm and plugin/);
+    const twice = rewriteText(
+      `${head}    - {name: a, wasm: {image: a/b}, wasm: {image: a/c}}\n`,
+      "x",
+    );
+    assert.match(twice.problems[0]?.message ?? "", /more than one/);
+    const anchored = `${head}    - name: a
+      annotations: {atalanta.dev/runtime: wasm}
+      container: &c {image: a/b}
+    - name: b
+      container: *c
+`;
+    assert.match(rewriteText(anchored, "x").problems[0]?.message ?? "", /alias/i);
+    const foreign =
+      "apiVersion: other.dev/v1\nkind: Workflow\nspec: {templates: [{name: a, wasm: {image: x}}]}\n";
+    assert.deepEqual(rewriteText(foreign, "x"), { text: foreign, changed: 0, problems: [] });
+  });
+
   test("mistakes are told with their place, and nothing is written", () => {
     const text = `kind: Workflow
 spec:

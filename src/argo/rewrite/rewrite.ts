@@ -58,11 +58,31 @@ export function rewriteText(text: string, file: string): Rewritten {
       rewriter.problem(error.pos[0], `This is no YAML: ${first}`);
     } else {
       const before = rewriter.changed;
-      rewriter.object(document.contents, 0);
-      if (rewriter.changed > before) {
-        // Comments before a document are its own.
-        parts.push(text.slice(at, start), written(document, text.slice(start, end)));
-        at = end;
+      try {
+        rewriter.object(document.contents, 0);
+        const own = text.slice(start, end);
+        if (
+          rewriter.changed > before &&
+          /^\s*\{/.test(own) &&
+          /[:[,\s]-?\d{16,}[,\s}\]]/.test(own)
+        ) {
+          rewriter.problem(
+            start,
+            "The document has a number that JSON cannot hold exactly",
+            "Write it as YAML.",
+          );
+        } else if (rewriter.changed > before) {
+          // Comments before a document are its own.
+          parts.push(text.slice(at, start), written(document, text.slice(start, end)));
+          at = end;
+        }
+      } catch (thrown) {
+        const reason = thrown instanceof Error ? thrown.message : String(thrown);
+        rewriter.problem(
+          start,
+          `The document cannot be rewritten: ${reason}`,
+          "Write its aliases out.",
+        );
       }
     }
     start = end;
@@ -103,6 +123,14 @@ class Rewriter {
     const said = node.get("kind");
     const kind = typeof said === "string" ? said : "";
     const spec = node.get("spec", true);
+    const version = node.get("apiVersion");
+    // Others have kinds of these names, too.
+    if (
+      typeof version === "string" &&
+      kind.includes("Workflow") &&
+      !version.startsWith("argoproj.io/")
+    )
+      return;
     if (workflowKinds.has(kind)) this.#spec(spec, depth);
     else if (kind === "CronWorkflow" && isMap(spec))
       this.#spec(spec.get("workflowSpec", true), depth);
@@ -160,6 +188,17 @@ class Rewriter {
   #wasm(template: YAMLMap): void {
     const pair = template.items.find(({ key }) => isScalar(key) && key.value === "wasm");
     if (!pair || !isScalar(pair.key)) return;
+    const types = template.items.filter(
+      ({ key }) => isScalar(key) && (key.value === "wasm" || key.value === "plugin"),
+    );
+    if (types.length > 1) {
+      this.problem(
+        offsetOf(pair.key),
+        "The template has more than one of wasm and plugin",
+        "Keep one of them.",
+      );
+      return;
+    }
     const { module } = recordOf(plain(pair.value));
     if (typeof module === "string") {
       this.problem(

@@ -67,7 +67,7 @@ class Steps implements WasmSteps {
     const { namespace, uid } = step.workflow;
     const serviceAccount = facts.serviceAccount(step.template);
     const tenant = this.#tenants.of(namespace, serviceAccount);
-    for (const name of facts.pullSecrets) tenant.pullSecrets.add(name);
+    rememberPullSecrets(tenant.pullSecrets, facts.pullSecrets);
     const places = new StepPlaces(template, facts, step.nodeId);
     const task = await this.#task(step, template, places, tenant);
     await using room = await this.#rooms.enter(`${uid}/${serviceAccount}`, tenant);
@@ -246,6 +246,18 @@ class Steps implements WasmSteps {
     await this.#rooms[Symbol.asyncDispose]();
     await this.#tenants[Symbol.asyncDispose]();
     await (await this.#stores?.catch(() => undefined))?.[Symbol.asyncDispose]();
+  }
+}
+
+/** Each is asked for an image that wants a login, so it is the last ones that are remembered. */
+const mostPullSecrets = 50;
+
+function rememberPullSecrets(known: Set<string>, names: readonly string[]): void {
+  for (const name of names.slice(0, mostPullSecrets)) {
+    known.delete(name);
+    known.add(name);
+    const [oldest] = known;
+    if (known.size > mostPullSecrets && oldest !== undefined) known.delete(oldest);
   }
 }
 
