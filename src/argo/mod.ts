@@ -1,11 +1,6 @@
 /** Steps of Argo Workflows on a cluster. Argo itself knows nothing of Wasm: it hands out templates, and takes results. */
 export type { NodeResult, Step, StepExecutor, Template } from "./model.ts";
-export {
-  createWasmSteps,
-  stepSecrets,
-  type NamespaceReader,
-  type WasmStepsOptions,
-} from "./steps/mod.ts";
+export { createWasmSteps, type NamespaceReader, type WasmStepsOptions } from "./steps/mod.ts";
 export { createAgent, StepEvents, type Agent, type AgentObserver } from "./agent/mod.ts";
 export { clusterReader } from "./steps/cluster-reader.ts";
 export { rewriteText } from "./rewrite/mod.ts";

@@ -115,11 +115,10 @@ export async function openSteps(
   }
   const authorities =
     operator.authorities.length === 0 ? [] : [...rootCertificates, ...operator.authorities];
-  const reader = argo.clusterReader(cluster, options.authority);
   const storeAddresses = options.storeAddress.length > 0 ? options.storeAddress : clusterAddresses;
   const wasm = stack.use(
     await argo.createWasmSteps({
-      reader,
+      reader: argo.clusterReader(cluster, options.authority),
       runners,
       folder,
       imagesFolder: join(homeFolder(), "agent", "images"),
@@ -143,7 +142,7 @@ export async function openSteps(
   );
   const http = argo.createHttpSteps({
     allowedAddresses: [...storeAddresses, ...(operator.permissions.allowedAddresses ?? [])],
-    secret: argo.stepSecrets(reader),
+    secret: (step, name, key) => wasm.secret(step, name, key),
     ...(authorities.length === 0 ? {} : { authorities }),
   });
   return { cluster, wasm, http };

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { joinReplicas, ownerAmong, type Follower } from "../../kubernetes/mod.ts";
 import { toFailure } from "../../errors/mod.ts";
+import { taskSets } from "../kinds.ts";
 import { ClusterClock } from "./clock.ts";
 import type { Agent, AgentObserver, AgentOptions } from "./mod.ts";
 import { FairQueue } from "./queue.ts";
 import { Strays } from "./stray.ts";
-import { isOlder, taskSets, viewOf, type TaskSetView } from "./view.ts";
+import { isOlder, viewOf, type TaskSetView } from "./view.ts";
 import { TaskSetWork } from "./work.ts";
 import { workflowState, type WorkflowState } from "./workflow.ts";
 

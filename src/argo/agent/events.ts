@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Cluster, Kind } from "../../kubernetes/mod.ts";
 import type { NodeResult, Step, WorkflowIdentity } from "../model.ts";
+import { remember } from "../remember.ts";
 import type { TaskSetView } from "./view.ts";
 
 const events: Kind = { group: "", version: "v1", plural: "events", namespaced: true };
@@ -66,7 +67,7 @@ export class StepEvents {
     if (afterMs < slowMs) return;
     const now = performance.now();
     if (now - (this.#slow.get(workflow.namespace) ?? -Infinity) < slowAgainMs) return;
-    remember(this.#slow, workflow.namespace, now);
+    remember(this.#slow, workflow.namespace, now, remembered);
     const seconds = (afterMs / 1000).toFixed(1);
     const message = `The workflow controller took a result ${seconds} s after it was written. It looks at a workflow no more often than DEFAULT_REQUEUE_TIME says (10 s when nobody set it), and each step waits for that twice. With DEFAULT_REQUEUE_TIME=100ms, --qps 500 and --burst 1000 a step takes about 0.25 s; \`atalanta doctor\` says more`;
     this.#tell("WasmEngineSlow", message, "", [workflowOf(workflow)]);
@@ -106,7 +107,7 @@ export class StepEvents {
       count: 1,
     };
     const told = { name: event.metadata.name, at: performance.now(), count: 1, counting: false };
-    remember(this.#told, key, told);
+    remember(this.#told, key, told, remembered);
     // Who may not write events has the log.
     await this.#cluster
       .create(events, event, { namespace, signal: AbortSignal.timeout(10_000) })
@@ -135,7 +136,7 @@ export class StepEvents {
     const left = this.#left.get(namespace) ?? { tokens: burst, at: now };
     left.tokens = Math.min(burst, left.tokens + (now - left.at) / 1000);
     left.at = now;
-    remember(this.#left, namespace, left);
+    remember(this.#left, namespace, left, remembered);
     if (left.tokens < 1) return false;
     left.tokens -= 1;
     return true;
@@ -155,11 +156,4 @@ function workflowOf({ namespace, name, uid }: WorkflowIdentity): Involved {
 
 function objectOf({ namespace, name, uid }: TaskSetView): Involved {
   return { kind: "WorkflowTaskSet", namespace, name, uid };
-}
-
-function remember<Value>(map: Map<string, Value>, key: string, value: Value): void {
-  map.delete(key);
-  map.set(key, value);
-  const [oldest] = map.keys();
-  if (map.size > remembered && oldest !== undefined) map.delete(oldest);
 }

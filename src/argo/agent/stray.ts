@@ -1,5 +1,6 @@
 import type { Cluster } from "../../kubernetes/mod.ts";
-import { isOlder, taskSets, type TaskSetView } from "./view.ts";
+import { taskSets } from "../kinds.ts";
+import { isOlder, type TaskSetView } from "./view.ts";
 import type { WorkflowState } from "./workflow.ts";
 
 /**

@@ -1,12 +1,5 @@
-import { listOf, recordOf, textOf, type Kind, type KubeObject } from "../../kubernetes/mod.ts";
+import { listOf, recordOf, textOf, type KubeObject } from "../../kubernetes/mod.ts";
 import type { Template } from "../model.ts";
-
-export const taskSets: Kind = {
-  group: "argoproj.io",
-  version: "v1alpha1",
-  plural: "workflowtasksets",
-  namespaced: true,
-};
 
 /** What is kept of a task set: of one whose workflow is over, next to nothing. */
 export interface TaskSetView {

@@ -1,19 +1,9 @@
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
 import { toFailure } from "../../errors/mod.ts";
-import { recordOf, textOf, type Cluster, type Kind } from "../../kubernetes/mod.ts";
+import { recordOf, textOf, type Cluster } from "../../kubernetes/mod.ts";
+import { workflows } from "../kinds.ts";
 import type { WorkflowIdentity } from "../model.ts";
+import { nodesOf } from "../nodes.ts";
 import { isTerminal } from "./view.ts";
-
-const workflows: Kind = {
-  group: "argoproj.io",
-  version: "v1alpha1",
-  plural: "workflows",
-  namespaced: true,
-};
-/** The nodes of a large workflow, unpacked. */
-const nodesBytes = 64 * 1024 * 1024;
-const unpack = promisify(gunzip);
 
 interface NodeState {
   readonly phase: string;
@@ -54,30 +44,23 @@ export async function workflowState(
   const endsAt = startedAt === undefined ? Number.NaN : startedAt + seconds * 1000;
   return {
     isOver: false,
-    nodes: await nodesOf(status),
+    nodes: await statesOf(status),
     endsAt: Number.isNaN(endsAt) ? undefined : endsAt,
   };
 }
 
-async function nodesOf(
+async function statesOf(
   status: Readonly<Record<string, unknown>>,
-): Promise<ReadonlyMap<string, NodeState> | undefined> {
-  if (textOf(status["offloadNodeStatusVersion"]) !== undefined) return undefined;
-  const packed = textOf(status["compressedNodes"]);
-  let nodes = recordOf(status["nodes"]);
-  if (packed !== undefined) {
-    try {
-      const bytes = await unpack(Buffer.from(packed, "base64"), { maxOutputLength: nodesBytes });
-      nodes = recordOf(JSON.parse(bytes.toString()));
-    } catch {
-      return undefined;
-    }
-  }
-  return new Map(
-    Object.entries(nodes).map(([id, node]) => {
-      const { phase, startedAt } = recordOf(node);
-      return [id, { phase: textOf(phase) ?? "", startedAt: timeOf(startedAt) }];
-    }),
+): Promise<WorkflowState["nodes"]> {
+  const nodes = await nodesOf(status);
+  return (
+    nodes &&
+    new Map(
+      Object.entries(nodes).map(([id, node]) => {
+        const { phase, startedAt } = recordOf(node);
+        return [id, { phase: textOf(phase) ?? "", startedAt: timeOf(startedAt) }];
+      }),
+    )
   );
 }
 

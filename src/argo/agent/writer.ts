@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { toFailure, type Failure } from "../../errors/mod.ts";
 import type { Cluster, ObjectMeta } from "../../kubernetes/mod.ts";
+import { taskSets } from "../kinds.ts";
 import type { NodeResult } from "../model.ts";
-import { bytesOf, isTerminal, taskSets, viewOf, type TaskSetView } from "./view.ts";
+import { bytesOf, isTerminal, viewOf, type TaskSetView } from "./view.ts";
 
 /** Results that come within this time after some were written go together. */
 const gatherMs = 8;

@@ -10,6 +10,7 @@ import {
   type KubeObject,
 } from "../../kubernetes/mod.ts";
 import { parseDurationMs } from "../../limits/mod.ts";
+import { workflows } from "../kinds.ts";
 
 export interface Finding {
   /** A word for scripts. */
@@ -35,7 +36,6 @@ const group = "argoproj.io";
 const deployments: Kind = { group: "apps", version: "v1", plural: "deployments", namespaced: true };
 const configMaps: Kind = { group: "", version: "v1", plural: "configmaps", namespaced: true };
 const pods: Kind = { group: "", version: "v1", plural: "pods", namespaced: true };
-const workflows: Kind = { group, version: "v1alpha1", plural: "workflows", namespaced: true };
 const crds: Kind = {
   group: "apiextensions.k8s.io",
   version: "v1",

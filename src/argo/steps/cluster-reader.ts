@@ -1,17 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../../errors/mod.ts";
 import { recordOf, type Cluster, type Kind } from "../../kubernetes/mod.ts";
+import { workflows } from "../kinds.ts";
+import { remember } from "../remember.ts";
 import type { NamespaceReader } from "./mod.ts";
 
 const core = { group: "", version: "v1", namespaced: true };
 const secrets: Kind = { ...core, plural: "secrets" };
 const configMaps: Kind = { ...core, plural: "configmaps" };
-const workflows: Kind = {
-  group: "argoproj.io",
-  version: "v1alpha1",
-  plural: "workflows",
-  namespaced: true,
-};
 
 /**
  * With whose authority secrets and config maps are read: that of the step's service account, by a token that is asked for, so that no step gets what its
@@ -35,11 +31,9 @@ export function clusterReader(cluster: Cluster, authority: Authority): Namespace
     const token = cluster
       .token(serviceAccount, { namespace, seconds: tokenSeconds })
       .then((answer) => answer.token);
-    tokens.delete(key);
-    tokens.set(key, { token, until: performance.now() + tokenSeconds * 1000 - earlyMs });
+    const until = performance.now() + tokenSeconds * 1000 - earlyMs;
+    remember(tokens, key, { token, until }, keptTokens);
     token.catch(() => tokens.delete(key));
-    const [oldest] = tokens.keys();
-    if (tokens.size > keptTokens && oldest !== undefined) tokens.delete(oldest);
     return token;
   };
   const as = (namespace: string, serviceAccount: string): Cluster =>

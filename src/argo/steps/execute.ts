@@ -16,6 +16,8 @@ import { Tenants, type Tenant } from "./tenants.ts";
 import type { WorkflowFacts } from "./workflow.ts";
 import { Workflows } from "./workflows.ts";
 
+const never = new AbortController().signal;
+
 /** Executes templates with `plugin.wasm`. */
 export async function createWasmSteps(options: WasmStepsOptions): Promise<WasmSteps> {
   // Nothing that a process before this one was about to bring or to send is of use.
@@ -53,9 +55,8 @@ class Steps implements WasmSteps {
   }
 
   async #execute(step: Step, signal: AbortSignal): Promise<NodeResult> {
-    const { written, node } = withoutIdentity(step);
     const { limits } = this.#options;
-    const { template, problems } = readStep(written, { limits });
+    const { template, problems } = readStep(step.template, { limits });
     if (!template) throw invalid(problems);
     checkTags(template);
     const repository = needsRepository(template);
@@ -64,13 +65,12 @@ class Steps implements WasmSteps {
       (it) => it.whole && (it.begun || !repository),
       signal,
     );
-    const { namespace, uid } = step.workflow;
     const serviceAccount = facts.serviceAccount(step.template);
-    const tenant = this.#tenants.of(namespace, serviceAccount);
+    const tenant = this.#tenants.of(step.workflow.namespace, serviceAccount);
     rememberPullSecrets(tenant.pullSecrets, facts.pullSecrets);
     const places = new StepPlaces(template, facts, step.nodeId);
     const task = await this.#task(step, template, places, tenant);
-    await using room = await this.#rooms.enter(`${uid}/${serviceAccount}`, tenant);
+    await using room = await this.#rooms.enter(`${step.workflow.uid}/${serviceAccount}`, tenant);
     // Whether the log is kept is only known once the workflow has begun: that is asked for while the module runs.
     const begun = this.#workflows.when(step.workflow, (it) => it.begun, signal);
     begun.catch(() => undefined);
@@ -78,7 +78,7 @@ class Steps implements WasmSteps {
     const log = await this.#sendLog(step, template, result, { room, begun, signal });
     const outputs = outputsOf(step.template, result, places);
     const artifacts = [...(outputs.artifacts ?? []), ...log.artifacts];
-    const text = await this.#resultText(step, template, node, result, signal);
+    const text = await this.#resultText(step, template, result, signal);
     const message = messageOf(result) ?? log.trouble?.message;
     return {
       phase: result.phase === "Succeeded" && log.trouble ? "Error" : result.phase,
@@ -207,22 +207,26 @@ class Steps implements WasmSteps {
   async #resultText(
     step: Step,
     { name }: StepTemplate,
-    node: string | undefined,
     { outputs: { result } }: TaskResult,
     signal: AbortSignal,
   ): Promise<string | undefined> {
     if (result === undefined || isJson(result)) return result;
-    if (node !== undefined) return loopResult(result, node);
-    const loops = (facts: WorkflowFacts): boolean | undefined =>
-      facts.nodeName(step.nodeId) === undefined ? facts.loops(name) : undefined;
+    const own = ownName(step);
+    if (own !== undefined) return loopResult(result, own);
     const facts = await this.#workflows.when(
       step.workflow,
-      (it) => it.begun && (loops(it) !== undefined || it.nodeName(step.nodeId) !== undefined),
+      async (it) => it.begun && ((await it.nodeName(step.nodeId)) ?? it.loops(name)) !== undefined,
       signal,
     );
-    const known = facts.nodeName(step.nodeId);
+    const known = await facts.nodeName(step.nodeId);
     if (known !== undefined) return loopResult(result, known);
-    return loops(facts) ? JSON.stringify(result) : result;
+    return facts.loops(name) ? JSON.stringify(result) : result;
+  }
+
+  async secret(step: Step, name: string, key: string): Promise<Uint8Array> {
+    const facts = await this.#workflows.when(step.workflow, ({ whole }) => whole, never);
+    const serviceAccount = facts.serviceAccount(step.template);
+    return this.#tenants.of(step.workflow.namespace, serviceAccount).reader.secret(name, key);
   }
 
   #openStores(): Promise<Stores> {
@@ -261,17 +265,10 @@ function rememberPullSecrets(known: Set<string>, names: readonly string[]): void
   }
 }
 
-/** The rewriter tells a step who it is; nothing of that is the module's. */
-function withoutIdentity({ template }: Step): {
-  readonly written: Template;
-  readonly node: string | undefined;
-} {
-  const { node, attempt: _attempt, ...wasm } = recordOf(recordOf(template["plugin"])["wasm"]);
-  const name = textOf(node);
-  return {
-    written: { ...template, plugin: { wasm } },
-    node: name?.includes("{{") ? undefined : name,
-  };
+/** What a step says itself of who it is; a tag that nobody filled in says nothing. */
+function ownName({ template }: Step): string | undefined {
+  const name = textOf(recordOf(recordOf(template["plugin"])["wasm"])["node"]);
+  return name?.includes("{{") ? undefined : name;
 }
 
 async function environmentOf(

@@ -3,10 +3,9 @@ import type { Limits } from "../../limits/mod.ts";
 import type { GateOptions } from "../../network/mod.ts";
 import type { ImagePolicy, RegistryOptions } from "../../oci/mod.ts";
 import type { Runners, Trust } from "../../runner/mod.ts";
-import type { StepExecutor, WorkflowIdentity } from "../model.ts";
+import type { Step, StepExecutor, WorkflowIdentity } from "../model.ts";
 
 export { createWasmSteps } from "./execute.ts";
-export { stepSecrets } from "./secrets.ts";
 
 export interface SecretData {
   readonly data: ReadonlyMap<string, Uint8Array>;
@@ -61,4 +60,7 @@ export interface WasmStepsOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
-export type WasmSteps = StepExecutor & AsyncDisposable;
+export interface WasmSteps extends StepExecutor, AsyncDisposable {
+  /** For executors of other templates: a key of a secret of the step's namespace, read as its workflow's service account. Rejects when it is not there. */
+  secret(step: Step, name: string, key: string): Promise<Uint8Array>;
+}

@@ -1,5 +1,6 @@
 import { Failure } from "../../errors/mod.ts";
 import type { Secret } from "../../network/mod.ts";
+import { remember } from "../remember.ts";
 import type { NamespaceReader, SecretData } from "./mod.ts";
 
 /** What was read stays known for so long: the items of a loop read the same secrets. */
@@ -51,11 +52,8 @@ export class TenantReader {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each key is read by one method alone
     if (found && found.until > now) return found.value as Promise<Value>;
     const value = read();
-    this.#kept.delete(key);
-    this.#kept.set(key, { until: now + freshMs, value });
+    remember(this.#kept, key, { until: now + freshMs, value }, known);
     value.catch(() => this.#kept.delete(key));
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size > known && oldest !== undefined) this.#kept.delete(oldest);
     return value;
   }
 }

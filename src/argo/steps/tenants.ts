@@ -8,6 +8,7 @@ import {
   type Credentials,
   type Images,
 } from "../../oci/mod.ts";
+import { remember } from "../remember.ts";
 import type { WasmStepsOptions } from "./mod.ts";
 import { StoreSecrets, TenantReader } from "./reader.ts";
 
@@ -30,8 +31,7 @@ export interface Tenant {
 export class Tenants implements AsyncDisposable {
   readonly #options: WasmStepsOptions;
   readonly #tenants = new Map<string, Tenant>();
-  /** By namespace: pulled images stay in it, so that nobody runs what only others may pull. */
-  readonly #opened = new Map<string, Promise<Images>>();
+  readonly #opened = new Set<Promise<Images>>();
 
   constructor(options: WasmStepsOptions) {
     this.#options = options;
@@ -40,10 +40,7 @@ export class Tenants implements AsyncDisposable {
   of(namespace: string, serviceAccount: string): Tenant {
     const key = `${namespace}/${serviceAccount}`;
     const found = this.#tenants.get(key) ?? this.#make(namespace, serviceAccount);
-    this.#tenants.delete(key);
-    this.#tenants.set(key, found);
-    const [oldest] = this.#tenants.keys();
-    if (this.#tenants.size > most && oldest !== undefined) this.#tenants.delete(oldest);
+    remember(this.#tenants, key, found, most);
     return found;
   }
 
@@ -52,7 +49,7 @@ export class Tenants implements AsyncDisposable {
     const reader = new TenantReader(all, namespace, serviceAccount);
     const guarded = new Map<string, Secret>();
     const pullSecrets = new Set<string>();
-    const key = `${namespace}/${serviceAccount}`;
+    let opened: Promise<Images> | undefined;
     return {
       reader,
       secrets: new StoreSecrets(reader),
@@ -64,10 +61,15 @@ export class Tenants implements AsyncDisposable {
       }),
       pullSecrets,
       images: () => {
-        const opened = this.#opened.get(key) ?? this.#open(namespace, { reader, pullSecrets });
-        this.#opened.set(key, opened);
-        opened.catch(() => this.#opened.delete(key));
-        return opened;
+        if (opened) return opened;
+        const opening = this.#open(namespace, { reader, pullSecrets });
+        opened = opening;
+        this.#opened.add(opening);
+        opening.catch(() => {
+          this.#opened.delete(opening);
+          opened = undefined;
+        });
+        return opening;
       },
     };
   }
@@ -88,6 +90,7 @@ export class Tenants implements AsyncDisposable {
       },
     };
     return openImages({
+      // Pulled images stay in their namespace, so that nobody runs what only others may pull.
       folder: join(imagesFolder, namespace),
       limits,
       ...(imageCacheBytes === undefined ? {} : { mostBytes: imageCacheBytes }),
@@ -101,7 +104,7 @@ export class Tenants implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const opened of this.#opened.values()) {
+    for (const opened of this.#opened) {
       await (await opened.catch(() => undefined))?.[Symbol.asyncDispose]();
     }
   }

@@ -1,12 +1,13 @@
-import { gunzipSync } from "node:zlib";
 import { parseRepository, type Repository } from "../../document/mod.ts";
 import { Failure } from "../../errors/mod.ts";
 import { isRecord, listOf, recordOf, textOf } from "../../kubernetes/mod.ts";
+import { nodesOf } from "../nodes.ts";
 
 /** A Workflow as the API server has it, as far as its steps need to know. */
 export class WorkflowFacts {
   readonly #object: Readonly<Record<string, unknown>>;
   #repository: { readonly found: Repository | undefined } | undefined;
+  #nodes: ReturnType<typeof nodesOf> | undefined;
 
   constructor(object: Readonly<Record<string, unknown>>) {
     this.#object = object;
@@ -70,11 +71,9 @@ export class WorkflowFacts {
   }
 
   /** The name of a node, if that is known yet. */
-  nodeName(id: string): string | undefined {
-    const nodes = this.#status["nodes"];
-    if (isRecord(nodes)) return textOf(recordOf(nodes[id])["name"]);
-    const packed = textOf(this.#status["compressedNodes"]);
-    return packed === undefined ? undefined : textOf(recordOf(unpacked(packed)[id])["name"]);
+  async nodeName(id: string): Promise<string | undefined> {
+    this.#nodes ??= nodesOf(this.#status);
+    return textOf(recordOf((await this.#nodes)?.[id])["name"]);
   }
 
   /** Whether the steps that run a template of this name are items of loops; undefined when some are, or nobody knows. */
@@ -168,18 +167,6 @@ function timeOf(timestamp: string | undefined, key: string): string | undefined 
     RFC3339: timestamp ?? "",
   };
   return Object.hasOwn(parts, key) ? parts[key] : undefined;
-}
-
-/** Nodes of a large workflow, which are kept compressed; at most so much of them is looked at. */
-const nodesBytes = 64 * 1024 * 1024;
-
-function unpacked(packed: string): Readonly<Record<string, unknown>> {
-  try {
-    const json = gunzipSync(Buffer.from(packed, "base64"), { maxOutputLength: nodesBytes });
-    return recordOf(JSON.parse(json.toString()));
-  } catch {
-    return {};
-  }
 }
 
 /** Fills the tags of a key: `{{workflow.…}}` and `{{pod.name}}`, which is the node's. Throws for what is not known. */

@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Failure } from "../../errors/mod.ts";
 import { orAborted } from "../../network/mod.ts";
 import type { WorkflowIdentity } from "../model.ts";
+import { remember } from "../remember.ts";
 import type { NamespaceReader } from "./mod.ts";
 import { WorkflowFacts } from "./workflow.ts";
 
@@ -33,13 +34,17 @@ export class Workflows {
   /** As it is once `ready` says so. Throws `argo-workflow` when that is never. */
   async when(
     identity: WorkflowIdentity,
-    ready: (facts: WorkflowFacts) => boolean,
+    ready: (facts: WorkflowFacts) => boolean | Promise<boolean>,
     signal: AbortSignal,
   ): Promise<WorkflowFacts> {
     const until = performance.now() + patienceMs;
     let known = this.#known.get(identity.uid) ?? this.#look(identity);
     let facts = await orAborted(known.facts, signal);
-    for (let waitMs = firstWaitMs; !ready(facts); waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+    for (
+      let waitMs = firstWaitMs;
+      !(await ready(facts));
+      waitMs = Math.min(waitMs * 2, longestWaitMs)
+    ) {
       if (performance.now() > until) {
         throw new Failure(
           "argo-workflow",
@@ -65,16 +70,13 @@ export class Workflows {
     const begun = performance.now();
     const facts = this.#read(identity, never);
     const looking: Known = { facts, tookMs: 0, next: undefined };
-    this.#known.delete(identity.uid);
-    this.#known.set(identity.uid, looking);
+    remember(this.#known, identity.uid, looking, most);
     facts.then(
       () => (looking.tookMs = performance.now() - begun),
       () => {
         if (this.#known.get(identity.uid) === looking) this.#known.delete(identity.uid);
       },
     );
-    const [oldest] = this.#known.keys();
-    if (this.#known.size > most && oldest !== undefined) this.#known.delete(oldest);
     return looking;
   }
 
