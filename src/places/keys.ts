@@ -16,19 +16,37 @@ export function placeIn({ s3, http, artifactory, git, gcs, azure, oss }: Place):
   return oss ? { oss } : undefined;
 }
 
+/** How an artifact is packed, in Argo's words. */
+interface Archive {
+  readonly none?: object;
+  readonly tar?: { readonly compressionLevel?: number };
+  readonly zip?: object;
+}
+
+/** What an archive that is written down is. */
+export function archiveKind({ none, zip }: Archive): "none" | "tar" | "zip" {
+  if (none) return "none";
+  return zip ? "zip" : "tar";
+}
+
+/** The same with the level of a tarball, for an output. */
+export function packingOf(
+  archive: Archive,
+): { readonly kind: "none" | "zip" } | { readonly kind: "tar"; readonly level?: number } {
+  const kind = archiveKind(archive);
+  if (kind !== "tar") return { kind };
+  const level = archive.tar?.compressionLevel;
+  return { kind, ...(level === undefined ? {} : { level }) };
+}
+
 /** Argo's name of an output in a repository. */
 export function objectName(
-  {
-    name,
-    archive,
-  }: {
-    readonly name: string;
-    readonly archive?: { readonly none?: unknown; readonly zip?: unknown };
-  },
+  { name, archive }: { readonly name: string; readonly archive?: Archive },
   path: string,
 ): string {
-  if (archive?.none) return basename(path);
-  return archive?.zip ? `${name}.zip` : `${name}.tgz`;
+  const kind = archive ? archiveKind(archive) : "tar";
+  if (kind === "none") return basename(path);
+  return kind === "zip" ? `${name}.zip` : `${name}.tgz`;
 }
 
 /** Whether it says all of where it is; as for Argo, one that does not is a key of the artifact repository. */

@@ -1,11 +1,13 @@
 /** Where artifacts lie outside, as workflows and operators say it; and what the stores need to go there. */
 export {
+  archiveKind,
   endpointOf,
   isComplete,
   joinKey,
   keyOf,
   logArtifact,
   objectName,
+  packingOf,
   placeIn,
   secretsOf,
   withKey,

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { readStep, type EnvironmentVariable, type StepTemplate } from "../../document/mod.ts";
 import { Failure, toFailure } from "../../errors/mod.ts";
 import { addressRules, proxiesFrom } from "../../network/mod.ts";
-import { logArtifact, type Place } from "../../places/mod.ts";
+import { archiveKind, logArtifact, packingOf, type Place } from "../../places/mod.ts";
 import type { Stores } from "../../stores/mod.ts";
 import type { OutputArtifact, Task, TaskResult } from "../../task/mod.ts";
 import type { NodeResult, Step, Template } from "../model.ts";
@@ -136,7 +136,7 @@ class Steps implements WasmSteps {
           ...(source ? { source } : {}),
           ...(mode === undefined ? {} : { mode }),
           ...(recurseMode === undefined ? {} : { recurseMode }),
-          ...(archive ? { archive: archive.none ? "none" : archive.zip ? "zip" : "tar" } : {}),
+          ...(archive ? { archive: archiveKind(archive) } : {}),
           ...(optional === undefined ? {} : { optional }),
         };
       }),
@@ -325,17 +325,6 @@ async function secretVariable(
     value: () => reader.secret(name, key),
   });
   return { name: variable, secret: { name, key } };
-}
-
-type Archive = NonNullable<
-  NonNullable<NonNullable<StepTemplate["outputs"]>["artifacts"]>[number]["archive"]
->;
-
-function packingOf({ none, tar, zip }: Archive): NonNullable<OutputArtifact["archive"]> {
-  if (none) return { kind: "none" };
-  if (zip) return { kind: "zip" };
-  const level = tar?.compressionLevel;
-  return { kind: "tar", ...(level === undefined ? {} : { level }) };
 }
 
 function invalid(problems: readonly Failure[]): Failure {

@@ -1,6 +1,7 @@
 import type { EnvironmentVariable, Template } from "../../document/mod.ts";
 import { Failure, toFailure } from "../../errors/mod.ts";
 import { parseDurationMs } from "../../limits/mod.ts";
+import { archiveKind, packingOf } from "../../places/mod.ts";
 import type { InputArtifact, TaskResult } from "../../task/mod.ts";
 import { configMapValue } from "./configmaps.ts";
 import { checked, valueOf } from "./inputs.ts";
@@ -162,7 +163,7 @@ function outputsOf(plan: Plan, node: PlanNode, template: Template, names: Names)
       path: fill(plan, item.path ?? "", names, seed),
       optional: item.optional ?? false,
       ...outputStore(plan, item, template, names, seed),
-      ...(item.archive ? { archive: archiveOf(item.archive) } : {}),
+      ...(item.archive ? { archive: packingOf(item.archive) } : {}),
       ...(item.mode === undefined ? {} : { mode: item.mode }),
     })),
     ...(log ? { log } : {}),
@@ -176,22 +177,6 @@ function wantsResult(node: PlanNode): boolean {
   const into = frame?.into;
   const site = frame?.site ?? (into?.type === "Retry" ? into.frame?.site : undefined);
   return site === undefined || site.result || used?.template.memoize !== undefined;
-}
-
-type Archive = NonNullable<
-  NonNullable<NonNullable<Template["outputs"]>["artifacts"]>[number]["archive"]
->;
-type OutputArchive = NonNullable<Work["outputs"]["artifacts"][number]["archive"]>;
-
-function archiveKind(archive: Archive): "none" | "tar" | "zip" {
-  if (archive.none) return "none";
-  return archive.zip ? "zip" : "tar";
-}
-
-function archiveOf(archive: Archive): OutputArchive {
-  const kind = archiveKind(archive);
-  const level = archive.tar?.compressionLevel;
-  return kind === "tar" && level !== undefined ? { kind, level } : { kind };
 }
 
 function environment(
