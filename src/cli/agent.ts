@@ -4,10 +4,8 @@ import { hostname } from "node:os";
 import type { Command } from "commander";
 import type { Agent, AgentObserver, ForeignPlugin, StepEvents } from "../argo/mod.ts";
 import { Failure } from "../errors/mod.ts";
-import { parseDurationMs } from "../limits/mod.ts";
-import { one, openSteps, stepOptions, type StepOptions } from "./cluster-steps.ts";
-import { interrupted } from "./interrupt.ts";
-import { AgentLog, type Level } from "./agent-log.ts";
+import { logEnded, openSteps, serveSteps, stepOptions, type StepOptions } from "./cluster-steps.ts";
+import { AgentLog } from "./agent-log.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
 import { collect, pair, positive } from "./options.ts";
 
@@ -20,9 +18,7 @@ interface Options extends StepOptions {
   readonly maxSteps: number;
   readonly maxNamespaceSteps: number;
   readonly maxWorkflowSteps: number;
-  readonly drain: string;
   readonly listen: string;
-  readonly logLevel: Level;
 }
 
 /** `atalanta agent` */
@@ -55,17 +51,10 @@ export function addAgent(program: Command): void {
       positive("--max-workflow-steps"),
       128,
     )
-    .option("--drain <duration>", "how long steps may go on after SIGTERM", "25s")
     .option(
       "--listen <address>",
       "for /healthz, /readyz and /metrics; empty for none",
       "127.0.0.1:9464",
-    )
-    .option(
-      "--log-level <level>",
-      "debug, info, warn or error",
-      one("debug", "info", "warn", "error"),
-      "info",
     )
     .addHelpText(
       "after",
@@ -97,10 +86,9 @@ function pluginsOf({ plugin, pluginToken }: Options): readonly ForeignPlugin[] {
 
 async function runAgent(options: Options): Promise<void> {
   const log = new AgentLog(options.logLevel);
-  const drainMs = parseDurationMs(options.drain);
   const argo = await import("../argo/mod.ts");
   await using stack = new AsyncDisposableStack();
-  const { cluster, wasm, http } = await openSteps(options, { log, stack });
+  const { cluster, wasm, http, drainMs } = await openSteps(options, { log, stack });
   const metrics = new AgentMetrics();
   const identity = `${hostname()}-${randomBytes(4).toString("hex")}`;
   const agent = stack.use(
@@ -133,18 +121,16 @@ async function runAgent(options: Options): Promise<void> {
     stack.defer(() => void server.close());
     stack.defer(() => server.closeAllConnections());
   }
-  await new Promise<void>((resolve) => {
-    if (interrupted.aborted) resolve();
-    interrupted.addEventListener("abort", () => resolve(), { once: true });
+  await serveSteps(drainMs, {
+    ending: () => {
+      isReady = false;
+      log.write("info", "Ends when what runs has ended", {
+        running: agent.running,
+        waiting: agent.waiting,
+      });
+    },
+    drain: (signal) => agent.drain(signal),
   });
-  isReady = false;
-  log.write("info", "Ends when what runs has ended", {
-    running: agent.running,
-    waiting: agent.waiting,
-  });
-  await agent.drain(AbortSignal.timeout(drainMs));
-  // It did what it was asked to.
-  process.once("exit", () => (process.exitCode = 0));
 }
 
 function observed(
@@ -155,12 +141,7 @@ function observed(
   return {
     ended: (step, result, times, taskSet) => {
       metrics.ended(result.phase, times);
-      const { namespace, name } = step.workflow;
-      log.write(result.phase === "Succeeded" ? "debug" : "info", `Step ${result.phase}`, {
-        namespace,
-        workflow: name,
-        node: step.nodeId,
-        ...(result.message === undefined ? {} : { message: result.message }),
+      logEnded(log, step, result, {
         waitedMs: Math.round(times.waitedMs),
         ranMs: Math.round(times.ranMs),
       });

@@ -4,42 +4,38 @@ import { join } from "node:path";
 import { rootCertificates } from "node:tls";
 import { InvalidArgumentError, type Command } from "commander";
 import type { Cluster } from "../kubernetes/mod.ts";
-import type { StepExecutor } from "../argo/mod.ts";
+import type { NodeResult, Step, StepExecutor } from "../argo/mod.ts";
+import { parseDurationMs } from "../limits/mod.ts";
+import { loopbackAddresses, privateAddresses } from "../network/mod.ts";
 import { parseTrust } from "../runner/mod.ts";
-import type { AgentLog } from "./agent-log.ts";
+import type { AgentLog, Level } from "./agent-log.ts";
+import { clusterOptions, openCluster, type ClusterFlags } from "./cluster.ts";
 import { readOperatorFile } from "./configuration.ts";
 import { homeFolder } from "./home.ts";
+import { interrupted } from "./interrupt.ts";
 import { limitsOfHost } from "./limits.ts";
 import { collect, configHelp, limitHelp } from "./options.ts";
 
 /** Of every command that executes steps of a cluster. */
-export interface StepOptions {
-  readonly kubeconfig?: string;
-  readonly context?: string;
+export interface StepOptions extends ClusterFlags {
   readonly authority: "service-account" | "agent";
   readonly trust: string;
   readonly config?: string;
   readonly limit: readonly string[];
   readonly storeAddress: readonly string[];
+  readonly drain: string;
+  readonly logLevel: Level;
 }
 
 /** Where clusters have their services. What is local to a machine or a link is not in it. */
-const clusterAddresses = [
-  "10.0.0.0/8",
-  "100.64.0.0/10",
-  "172.16.0.0/12",
-  "192.168.0.0/16",
-  "fc00::/7",
-];
+const clusterAddresses = privateAddresses.filter((range) => !loopbackAddresses.includes(range));
 
 export function stepOptions(command: Command): Command {
-  return command
-    .option("--kubeconfig <file>", "default: KUBECONFIG, the pod that this runs in, ~/.kube/config")
-    .option("--context <name>", "of the kubeconfig")
+  return clusterOptions(command)
     .option(
       "--authority <whose>",
       "who reads the secrets of steps: service-account (of the workflow, by a token that is asked for) or agent",
-      one("service-account", "agent"),
+      oneOf("service-account", "agent"),
       "service-account",
     )
     .option("--trust <class>", "the least trust class of every step", "process")
@@ -50,6 +46,13 @@ export function stepOptions(command: Command): Command {
       "addresses where stores of artifacts and the hosts of http templates may be, beside public ones (repeatable; default: private networks)",
       collect,
       [],
+    )
+    .option("--drain <duration>", "how long steps may go on after SIGTERM", "25s")
+    .option(
+      "--log-level <level>",
+      "debug, info, warn or error",
+      oneOf("debug", "info", "warn", "error"),
+      "info",
     );
 }
 
@@ -76,12 +79,43 @@ function isAlive(pid: number): boolean {
 }
 
 /** One of some words. */
-export function one<Word extends string>(...words: readonly Word[]): (text: string) => Word {
+function oneOf<Word extends string>(...words: readonly Word[]): (text: string) => Word {
   return (text) => {
     const found = words.find((word) => word === text);
     if (found !== undefined) return found;
     throw new InvalidArgumentError(`Write ${words.join(" or ")}.`);
   };
+}
+
+/** Serves until the process is told to end, and lets what runs end then. */
+export async function serveSteps(
+  drainMs: number,
+  work: { readonly ending?: () => void; readonly drain: (signal: AbortSignal) => Promise<void> },
+): Promise<void> {
+  await new Promise<void>((resolve) => {
+    if (interrupted.aborted) resolve();
+    interrupted.addEventListener("abort", () => resolve(), { once: true });
+  });
+  work.ending?.();
+  await work.drain(AbortSignal.timeout(drainMs));
+  // It did what it was asked to.
+  process.once("exit", () => (process.exitCode = 0));
+}
+
+/** How a step that ended is logged. */
+export function logEnded(
+  log: AgentLog,
+  { workflow, nodeId }: Step,
+  { phase, message }: NodeResult,
+  more: Readonly<Record<string, unknown>> = {},
+): void {
+  log.write(phase === "Succeeded" ? "debug" : "info", `Step ${phase}`, {
+    namespace: workflow.namespace,
+    workflow: workflow.name,
+    node: nodeId,
+    ...(message === undefined ? {} : { message }),
+    ...more,
+  });
 }
 
 /** What executes steps of a cluster: modules, and http templates. */
@@ -92,19 +126,14 @@ export async function openSteps(
   readonly cluster: Cluster;
   readonly wasm: StepExecutor;
   readonly http: StepExecutor;
+  readonly drainMs: number;
 }> {
+  const drainMs = parseDurationMs(options.drain);
   const operator = await readOperatorFile(options.config);
-  const { clusterFrom } = await import("../kubernetes/mod.ts");
   const argo = await import("../argo/mod.ts");
   const { dockerCredentials, imagePolicy } = await import("../oci/mod.ts");
   const { createRunners } = await import("../runner/mod.ts");
-  const cluster = stack.use(
-    await clusterFrom({
-      ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
-      ...(options.context === undefined ? {} : { context: options.context }),
-      environment: process.env,
-    }),
-  );
+  const cluster = stack.use(await openCluster(options));
   const folder = await ownFolder();
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   const runners = stack.use(createRunners({ stagingFolder: join(folder, "staging") }));
@@ -145,5 +174,5 @@ export async function openSteps(
     secret: (step, name, key) => wasm.secret(step, name, key),
     ...(authorities.length === 0 ? {} : { authorities }),
   });
-  return { cluster, wasm, http };
+  return { cluster, wasm, http, drainMs };
 }

@@ -1,22 +1,20 @@
 import type { Command } from "commander";
 import type { Finding } from "../argo/mod.ts";
+import { clusterOptions, openCluster, type ClusterFlags } from "./cluster.ts";
 import { interrupted } from "./interrupt.ts";
 import { paintFor } from "./style.ts";
 import { escaped, printable } from "./text.ts";
 
-interface Options {
+interface Options extends ClusterFlags {
   readonly namespace?: string;
   readonly argoNamespace?: string;
-  readonly kubeconfig?: string;
-  readonly context?: string;
   readonly probe?: string;
   readonly json?: boolean;
 }
 
 /** `atalanta doctor` */
 export function addDoctor(program: Command): void {
-  program
-    .command("doctor")
+  clusterOptions(program.command("doctor"))
     .description(
       "Find what keeps Wasm steps from running, or makes them slow, on a cluster with Argo",
     )
@@ -25,8 +23,6 @@ export function addDoctor(program: Command): void {
       "--argo-namespace <name>",
       "where the workflow controller is; default: it is looked for",
     )
-    .option("--kubeconfig <file>", "default: KUBECONFIG, ~/.kube/config")
-    .option("--context <name>", "of the kubeconfig")
     .option("--probe <image>", "run a workflow of one step with this module, and measure it")
     .option("--json", "each finding as a line of JSON")
     .addHelpText(
@@ -42,12 +38,7 @@ Exit codes: 0 steps can run, 1 something keeps them from it, 2 the cluster canno
     )
     .action(async (options: Options) => {
       const { diagnose } = await import("../argo/mod.ts");
-      const { clusterFrom } = await import("../kubernetes/mod.ts");
-      await using cluster = await clusterFrom({
-        ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
-        ...(options.context === undefined ? {} : { context: options.context }),
-        environment: process.env,
-      });
+      await using cluster = await openCluster(options);
       const findings = diagnose({
         cluster,
         namespace: options.namespace ?? cluster.namespace,

@@ -2,17 +2,13 @@ import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { stringify } from "yaml";
 import { Failure } from "../errors/mod.ts";
-import { parseDurationMs } from "../limits/mod.ts";
-import { AgentLog, type Level } from "./agent-log.ts";
-import { one, openSteps, stepOptions, type StepOptions } from "./cluster-steps.ts";
-import { interrupted } from "./interrupt.ts";
+import { AgentLog } from "./agent-log.ts";
+import { logEnded, openSteps, serveSteps, stepOptions, type StepOptions } from "./cluster-steps.ts";
 import { positive } from "./options.ts";
 
 interface ServeOptions extends StepOptions {
   readonly port: number;
   readonly tokenFile: string;
-  readonly drain: string;
-  readonly logLevel: Level;
 }
 
 interface ManifestOptions {
@@ -35,13 +31,6 @@ export function addExecutorPlugin(program: Command): void {
     .description("Serve Argo's agent in the same pod")
     .option("--port <number>", "where it is asked", positive("--port"), usualPort)
     .option("--token-file <file>", "what the agent has to send", "/var/run/argo/token")
-    .option("--drain <duration>", "how long steps may go on after SIGTERM", "25s")
-    .option(
-      "--log-level <level>",
-      "debug, info, warn or error",
-      one("debug", "info", "warn", "error"),
-      "info",
-    )
     .addHelpText(
       "after",
       `
@@ -75,36 +64,20 @@ Examples:
 
 async function serve(options: ServeOptions): Promise<void> {
   const log = new AgentLog(options.logLevel);
-  const drainMs = parseDurationMs(options.drain);
   const argo = await import("../argo/mod.ts");
   await using stack = new AsyncDisposableStack();
-  const { wasm } = await openSteps(options, { log, stack });
+  const { wasm, drainMs } = await openSteps(options, { log, stack });
   const server = stack.use(
     await argo.createPluginServer({
       // Argo's own agent executes http templates here.
       executors: [wasm],
       port: options.port,
       token: async () => (await tokenOf(options.tokenFile)).trim(),
-      observer: {
-        ended: ({ workflow, nodeId }, { phase, message }) => {
-          log.write(phase === "Succeeded" ? "debug" : "info", `Step ${phase}`, {
-            namespace: workflow.namespace,
-            workflow: workflow.name,
-            node: nodeId,
-            ...(message === undefined ? {} : { message }),
-          });
-        },
-      },
+      observer: { ended: (step, result) => logEnded(log, step, result) },
     }),
   );
   log.write("info", "Serves Argo's agent", { port: server.port });
-  await new Promise<void>((resolve) => {
-    if (interrupted.aborted) resolve();
-    interrupted.addEventListener("abort", () => resolve(), { once: true });
-  });
-  await server.drain(AbortSignal.timeout(drainMs));
-  // It did what it was asked to.
-  process.once("exit", () => (process.exitCode = 0));
+  await serveSteps(drainMs, { drain: (signal) => server.drain(signal) });
 }
 
 async function tokenOf(file: string): Promise<string> {

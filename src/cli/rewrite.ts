@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { counted } from "./format.ts";
-import { printReading, readSources } from "./read.ts";
+import { readRewritten } from "./rewritten.ts";
 
 interface Options {
   readonly check?: boolean;
@@ -27,22 +27,15 @@ Examples:
 Exit codes: 0 done, 1 --check found something to change, 2 there are mistakes.`,
     )
     .action(async (files: readonly string[], { check = false, json = false }: Options) => {
-      const { rewriteText } = await import("../argo/mod.ts");
-      const sources = await readSources(files.length === 0 ? ["-"] : files);
-      const all = sources.map(({ text, file }) => rewriteText(text, file));
-      const problems = all.flatMap((one) => one.problems);
-      printReading({ problems, warnings: [] }, sources, { json });
-      if (problems.length > 0) {
-        process.exitCode = 2;
-        return;
-      }
-      const changed = all.reduce((sum, one) => sum + one.changed, 0);
+      const rewritten = await readRewritten(files.length === 0 ? ["-"] : files, { json });
+      if (!rewritten) return;
+      const { texts, changed } = rewritten;
       if (check) {
         if (changed > 0) process.exitCode = 1;
         if (!json) process.stdout.write(`${counted(changed, "template")} to rewrite\n`);
         return;
       }
-      process.stdout.write(joined(all.map(({ text }) => text)));
+      process.stdout.write(joined(texts));
     });
 }
 

@@ -2,15 +2,14 @@ import type { Command } from "commander";
 import { parseAllDocuments } from "yaml";
 import { Failure } from "../errors/mod.ts";
 import type { Cluster, Kind, KubeObject } from "../kubernetes/mod.ts";
+import { clusterOptions, openCluster, type ClusterFlags } from "./cluster.ts";
 import { interrupted } from "./interrupt.ts";
 import { collect, pair } from "./options.ts";
-import { printReading, readSources } from "./read.ts";
+import { readRewritten } from "./rewritten.ts";
 import { escaped, printable } from "./text.ts";
 
-interface Options {
+interface Options extends ClusterFlags {
   readonly namespace?: string;
-  readonly kubeconfig?: string;
-  readonly context?: string;
   readonly parameter: readonly string[];
   readonly name?: string;
   readonly watch?: boolean;
@@ -19,24 +18,21 @@ interface Options {
 }
 
 const group = { group: "argoproj.io", version: "v1alpha1" };
+const workflows: Kind = { ...group, plural: "workflows", namespaced: true };
 const kinds: ReadonlyMap<string, Kind> = new Map([
-  ["Workflow", { ...group, plural: "workflows", namespaced: true }],
+  ["Workflow", workflows],
   ["WorkflowTemplate", { ...group, plural: "workflowtemplates", namespaced: true }],
   ["ClusterWorkflowTemplate", { ...group, plural: "clusterworkflowtemplates", namespaced: false }],
   ["CronWorkflow", { ...group, plural: "cronworkflows", namespaced: true }],
   ["ConfigMap", { group: "", version: "v1", plural: "configmaps", namespaced: true }],
 ]);
-const workflows: Kind = { ...group, plural: "workflows", namespaced: true };
 
 /** `atalanta submit FILE…` */
 export function addSubmit(program: Command): void {
-  program
-    .command("submit")
+  clusterOptions(program.command("submit"))
     .description("Start workflows on a cluster with Argo; wasm: steps are rewritten on the way")
     .argument("<file...>", "workflows and templates; - for stdin")
     .option("-n, --namespace <name>", "default: that of the context")
-    .option("--kubeconfig <file>", "default: KUBECONFIG, ~/.kube/config")
-    .option("--context <name>", "of the kubeconfig")
     .option("-p, --parameter <name=value>", "a parameter of the workflow (repeatable)", collect, [])
     .option("--name <name>", "of the workflow, instead of its own")
     .option("-w, --watch", "show its steps until it is over; the exit code tells how")
@@ -55,18 +51,11 @@ Exit codes: 0 submitted, or succeeded with --watch; 1 it failed; 2 there are mis
 }
 
 async function submit(files: readonly string[], options: Options): Promise<void> {
-  const { rewriteText } = await import("../argo/mod.ts");
-  const { clusterFrom, recordOf } = await import("../kubernetes/mod.ts");
   const { json = false } = options;
-  const sources = await readSources(files);
-  const all = sources.map(({ text, file }) => rewriteText(text, file));
-  const problems = all.flatMap((one) => one.problems);
-  printReading({ problems, warnings: [] }, sources, { json });
-  if (problems.length > 0) {
-    process.exitCode = 2;
-    return;
-  }
-  const objects = all.flatMap(({ text }) =>
+  const rewritten = await readRewritten(files, { json });
+  if (!rewritten) return;
+  const { recordOf } = await import("../kubernetes/mod.ts");
+  const objects = rewritten.texts.flatMap((text) =>
     parseAllDocuments(text, { version: "1.1", merge: true }).flatMap((document): KubeObject[] => {
       const object: unknown = document.toJSON();
       const metadata = recordOf(recordOf(object)["metadata"]);
@@ -79,11 +68,7 @@ async function submit(files: readonly string[], options: Options): Promise<void>
       hint: `Use kubectl for it; here go: ${[...kinds.keys()].join(", ")}.`,
     });
   }
-  await using cluster = await clusterFrom({
-    ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
-    ...(options.context === undefined ? {} : { context: options.context }),
-    environment: process.env,
-  });
+  await using cluster = await openCluster(options);
   const started: KubeObject[] = [];
   for (const written of objects) {
     const object = written.kind === "Workflow" ? adapted(written, options, recordOf) : written;
