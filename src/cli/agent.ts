@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import type { Command } from "commander";
 import type { Agent, AgentObserver, ForeignPlugin, StepEvents } from "../argo/mod.ts";
 import { Failure } from "../errors/mod.ts";
+import { listening } from "../network/mod.ts";
 import { logEnded, openSteps, serveSteps, stepOptions, type StepOptions } from "./cluster-steps.ts";
 import { AgentLog } from "./agent-log.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
@@ -213,16 +214,10 @@ async function listen(
   });
   server.headersTimeout = 5000;
   server.maxConnections = 64;
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once("error", (cause) => {
-    reject(
-      new Failure("invalid-argument", `Cannot listen at ${address}: ${cause.message}`, {
-        cause,
-        hint: "Name another address with --listen.",
-      }),
-    );
+  await listening(server, {
+    host: host === "" ? "127.0.0.1" : host,
+    port: Number(port),
+    hint: "Name another address with --listen.",
   });
-  server.listen(Number(port), host === "" ? "127.0.0.1" : host, () => resolve());
-  await promise;
   return server;
 }

@@ -7,6 +7,7 @@ export { parameterBytes, parseParameterFile } from "./parameters.ts";
 export { isPlaced, locationKinds, parseRepository, type SecretCheck } from "./locations.ts";
 export { closest } from "./suggest.ts";
 export { workflowSchema } from "./schema.ts";
+export { containerOnly, runtimeAnnotation, scriptPath } from "./rewrite.ts";
 export { readStep, type StepReading, type StepTemplate } from "./step.ts";
 export { checkFiles, readBundle, type ReadOptions, type SourceFile } from "./read.ts";
 

@@ -25,10 +25,10 @@ const templateTypes: readonly string[] = [
 const refusedTypes: readonly string[] = ["containerSet", "resource", "data", "http"];
 
 /** The annotation that runs a `container:` or `script:` template as Wasm. */
-const runtimeAnnotation = "atalanta.dev/runtime";
+export const runtimeAnnotation = "atalanta.dev/runtime";
 
 /** Where a script lies in the sandbox: Argo's own path. */
-const scriptPath = "/argo/staging/script";
+export const scriptPath = "/argo/staging/script";
 
 /**
  * Makes a template complete and plain: what `templateDefaults` adds is in it, and everything that runs as Wasm is a `wasm` template.
@@ -151,7 +151,13 @@ function runtimeOf(template: Mapping, report: Report): string | undefined {
 }
 
 /** Keys of a container that mean nothing to a module, and whose absence a program may notice. */
-const containerOnly = ["workingDir", "ports", "stdin", "stdinOnce", "tty"];
+export const containerOnly: readonly string[] = [
+  "workingDir",
+  "ports",
+  "stdin",
+  "stdinOnce",
+  "tty",
+];
 
 /**
  * A container runs as a module: `command` replaces the entry point, so its first word is the program, which the module is; what

@@ -3,7 +3,7 @@ import { Failure } from "../errors/mod.ts";
 import { Unreached, type Access, type Asked, type Connection } from "./connection.ts";
 import { Refusal } from "./failures.ts";
 import { Following } from "./follow.ts";
-import { objectOf, pageOf, recordOf, textOf } from "./json.ts";
+import { objectOf, recordOf, textOf } from "./json.ts";
 import type {
   AtOptions,
   CallOptions,
@@ -15,12 +15,11 @@ import type {
   PatchOptions,
   SelectOptions,
 } from "./mod.ts";
+import { pages } from "./pages.ts";
 
 const attempts = 4;
 const firstWaitMs = 100;
 const longestWaitMs = 10_000;
-/** Objects of one page of a list. */
-const pageSize = 500;
 const never = new AbortController().signal;
 
 const onlyMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -61,15 +60,14 @@ export class ApiCluster implements Cluster {
   ): Promise<{ readonly items: readonly KubeObject[]; readonly resourceVersion: string }> {
     const path = listPath(kind, select.namespace);
     const items: KubeObject[] = [];
-    for (let next = ""; ;) {
-      const query = selection(select);
-      query.set("limit", String(pageSize));
-      if (next !== "") query.set("continue", next);
-      const page = pageOf(await this.#again({ method: "GET", path, query, signal: of(select) }));
+    let resourceVersion = "";
+    const ask = (query: URLSearchParams): Promise<unknown> =>
+      this.#again({ method: "GET", path, query, signal: of(select) });
+    for await (const page of pages(ask, () => selection(select))) {
       items.push(...page.items);
-      next = page.next;
-      if (next === "") return { items, resourceVersion: page.resourceVersion };
+      ({ resourceVersion } = page);
     }
+    return { items, resourceVersion };
   }
 
   async create(
@@ -87,16 +85,6 @@ export class ApiCluster implements Cluster {
       body: JSON.stringify(object),
       signal: of(at),
     });
-  }
-
-  async update(kind: Kind, object: KubeObject, at: AtOptions = {}): Promise<KubeObject> {
-    const { name = "", namespace } = object.metadata;
-    const path = this.#path(
-      kind,
-      { ...(namespace === undefined ? {} : { namespace }), ...at },
-      name,
-    );
-    return this.#object({ method: "PUT", path, body: JSON.stringify(object), signal: of(at) });
   }
 
   async patch(

@@ -6,7 +6,7 @@ import {
 } from "node:http";
 import { Agent as SecureAgent, request as httpsRequest } from "node:https";
 import { Failure } from "../errors/mod.ts";
-import { connectionProblem } from "../network/mod.ts";
+import { connectionProblem, readAll } from "../network/mod.ts";
 import { refusal } from "./failures.ts";
 
 /** How a server is reached, and who we are there. */
@@ -68,24 +68,7 @@ export class Connection implements AsyncDisposable {
     authorization: Access["authorization"] = this.access.authorization,
   ): Promise<unknown> {
     const response = await this.#send(asked, authorization, this.#agent);
-    const chunks: Buffer[] = [];
-    let size = 0;
-    try {
-      for await (const chunk of response as AsyncIterable<Buffer>) {
-        size += chunk.length;
-        if (size > answerBytes) {
-          response.destroy();
-          throw new Failure(
-            "cluster-invalid",
-            `${this.#label(asked)}: the answer has more than ${answerBytes} bytes`,
-          );
-        }
-        chunks.push(chunk);
-      }
-    } catch (thrown) {
-      throw this.#trouble(thrown, asked);
-    }
-    const text = Buffer.concat(chunks).toString();
+    const text = await this.#text(response, asked);
     if (!isGood(response)) throw this.#refused(response, text, asked);
     try {
       return text === "" ? undefined : JSON.parse(text);
@@ -110,6 +93,18 @@ export class Connection implements AsyncDisposable {
       if (text.length > 64 * 1024) break;
     }
     throw this.#refused(response, text, asked);
+  }
+
+  async #text(response: IncomingMessage, asked: Asked): Promise<string> {
+    try {
+      const bytes = await readAll(response, answerBytes, () => {
+        const message = `${this.#label(asked)}: the answer has more than ${answerBytes} bytes`;
+        return new Failure("cluster-invalid", message);
+      });
+      return bytes.toString();
+    } catch (thrown) {
+      throw this.#trouble(thrown, asked);
+    }
   }
 
   async #send(

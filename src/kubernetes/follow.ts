@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../errors/mod.ts";
 import { Refusal } from "./failures.ts";
-import { isObject, pageOf, recordOf, textOf } from "./json.ts";
+import { isObject, recordOf, textOf } from "./json.ts";
 import { jsonLines } from "./lines.ts";
 import type { Follower, FollowOptions, KubeObject, ObjectMeta } from "./mod.ts";
+import { pages } from "./pages.ts";
 
 /** How the server is asked. */
 export interface Source {
@@ -12,7 +13,6 @@ export interface Source {
   selection(): URLSearchParams;
 }
 
-const pageSize = 500;
 const firstWaitMs = 100;
 const longestWaitMs = 3000;
 /** The server ends a watch by then, by itself; a bookmark comes at least every minute. */
@@ -47,11 +47,6 @@ export class Following<T> implements Follower<T> {
 
   get ready(): Promise<void> {
     return this.#ready.promise;
-  }
-
-  get(namespace: string | undefined, name: string): T | undefined {
-    return this.#objects.get(keyOf({ name, ...(namespace === undefined ? {} : { namespace }) }))
-      ?.value;
   }
 
   *all(): IterableIterator<T> {
@@ -100,20 +95,17 @@ export class Following<T> implements Follower<T> {
 
   async #list(signal: AbortSignal): Promise<string> {
     const seen = new Set<string>();
-    for (let next = ""; ;) {
-      const query = this.#source.selection();
-      query.set("limit", String(pageSize));
-      if (next !== "") query.set("continue", next);
-      const page = pageOf(await this.#source.list(query, signal));
+    let version = "";
+    const ask = (query: URLSearchParams): Promise<unknown> => this.#source.list(query, signal);
+    for await (const page of pages(ask, () => this.#source.selection())) {
       for (const object of page.items) {
         seen.add(keyOf(object.metadata));
         this.#have(object);
       }
-      next = page.next;
-      if (next !== "") continue;
-      for (const key of this.#objects.keys()) if (!seen.has(key)) this.#lost(key);
-      return page.resourceVersion;
+      version = page.resourceVersion;
     }
+    for (const key of this.#objects.keys()) if (!seen.has(key)) this.#lost(key);
+    return version;
   }
 
   /** Ends with the version to go on from. */

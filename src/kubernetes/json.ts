@@ -30,17 +30,3 @@ export function objectOf(value: unknown): KubeObject {
 export function isObject(value: unknown): value is KubeObject {
   return isRecord(value) && isRecord(value["metadata"]);
 }
-
-/** The objects of a list's answer, and how it goes on. */
-export function pageOf(answer: unknown): {
-  readonly items: readonly KubeObject[];
-  readonly resourceVersion: string;
-  readonly next: string;
-} {
-  const metadata = recordOf(recordOf(answer)["metadata"]);
-  return {
-    items: listOf(recordOf(answer)["items"]).map(objectOf),
-    resourceVersion: textOf(metadata["resourceVersion"]) ?? "",
-    next: textOf(metadata["continue"]) ?? "",
-  };
-}

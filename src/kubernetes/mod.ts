@@ -78,7 +78,6 @@ export interface FollowOptions<T> extends SelectOptions {
 export interface Follower<T> extends AsyncDisposable {
   /** The first list is here. */
   readonly ready: Promise<void>;
-  get(namespace: string | undefined, name: string): T | undefined;
   all(): IterableIterator<T>;
 }
 
@@ -100,7 +99,6 @@ export interface Cluster extends AsyncDisposable {
     object: KubeObject,
     at?: AtOptions & { readonly dryRun?: boolean },
   ): Promise<KubeObject>;
-  update(kind: Kind, object: KubeObject, at?: AtOptions): Promise<KubeObject>;
   patch(kind: Kind, name: string, patch: unknown, options?: PatchOptions): Promise<KubeObject>;
   /** That it is gone already is fine. */
   delete(

@@ -18,6 +18,8 @@ export {
 } from "./connecting.ts";
 export { isLoopback, proxiesFrom, type ProxyFor } from "./proxies.ts";
 export { connectionProblem, type ConnectionProblem } from "./problems.ts";
+export { listening } from "./listening.ts";
+export { readAll } from "./reading.ts";
 export { orAborted } from "./waiting.ts";
 export type { Resolve } from "./names.ts";
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, toFailure } from "../../errors/mod.ts";
 import { isRecord, listOf, recordOf, textOf } from "../../kubernetes/mod.ts";
 import { parseDurationMs } from "../../limits/mod.ts";
-import { connectionProblem } from "../../network/mod.ts";
+import { connectionProblem, readAll } from "../../network/mod.ts";
 import type { NodeOutputs, NodeResult, Step, StepExecutor, Template } from "../model.ts";
 
 export interface ForeignPlugin {
@@ -125,18 +125,16 @@ async function send(
     request.on("error", reject);
     request.end(bytes);
     const response = await promise;
-    let text = "";
-    for await (const chunk of response.setEncoding("utf8") as AsyncIterable<string>) {
-      text += chunk;
-      if (text.length > answerBytes) {
-        response.destroy();
-        throw new Failure(
+    const answer = await readAll(
+      response,
+      answerBytes,
+      () =>
+        new Failure(
           "network-failed",
           `The plugin "${key}" answers with more than ${answerBytes} bytes`,
-        );
-      }
-    }
-    return { status: response.statusCode ?? 0, text };
+        ),
+    );
+    return { status: response.statusCode ?? 0, text: answer.toString() };
   } catch (thrown) {
     signal.throwIfAborted();
     if (thrown instanceof Failure) throw thrown;

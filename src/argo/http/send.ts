@@ -1,7 +1,7 @@
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { Failure } from "../../errors/mod.ts";
-import { connectionProblem, type AddressRules } from "../../network/mod.ts";
+import { connectionProblem, readAll, type AddressRules } from "../../network/mod.ts";
 
 export interface Asked {
   readonly method: string;
@@ -115,17 +115,12 @@ async function hop(
 }
 
 async function read(message: IncomingMessage, mostBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
   try {
-    for await (const chunk of message as AsyncIterable<Buffer>) {
-      size += chunk.length;
-      if (size > mostBytes) {
-        message.destroy();
-        throw new Failure("network-failed", `The response has more than ${mostBytes} bytes`);
-      }
-      chunks.push(chunk);
-    }
+    return await readAll(
+      message,
+      mostBytes,
+      () => new Failure("network-failed", `The response has more than ${mostBytes} bytes`),
+    );
   } catch (thrown) {
     if (thrown instanceof Failure) throw thrown;
     if (thrown instanceof Error && (thrown.name === "TimeoutError" || thrown.name === "AbortError"))
@@ -136,7 +131,6 @@ async function read(message: IncomingMessage, mostBytes: number): Promise<Buffer
       { cause: thrown },
     );
   }
-  return Buffer.concat(chunks);
 }
 
 function headersOf({ headersDistinct }: IncomingMessage): Answer["headers"] {

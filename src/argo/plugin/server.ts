@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, toFailure } from "../../errors/mod.ts";
 import { recordOf, textOf } from "../../kubernetes/mod.ts";
+import { listening, readAll } from "../../network/mod.ts";
 import type { NodeResult, Step, StepExecutor } from "../model.ts";
 
 export interface PluginServerOptions {
@@ -69,17 +70,7 @@ class Plugin implements PluginServer {
 
   async listen(): Promise<void> {
     const { port, host = "127.0.0.1" } = this.#options;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#server.once("error", (cause) => {
-      reject(
-        new Failure("invalid-argument", `Cannot listen at ${host}:${port}: ${cause.message}`, {
-          cause,
-          hint: "Name another port.",
-        }),
-      );
-    });
-    this.#server.listen(port, host, resolve);
-    await promise;
+    await listening(this.#server, { host, port, hint: "Name another port." });
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -97,7 +88,12 @@ class Plugin implements PluginServer {
         say(403, "the token is not Argo's");
         return;
       }
-      const step = stepOf(await bodyOf(request));
+      const body = await readAll(
+        request,
+        bodyBytes,
+        () => new Failure("invalid-argument", `The request has more than ${bodyBytes} bytes`),
+      );
+      const step = stepOf(body.toString());
       const executor = this.#options.executors.find((one) => one.accepts(step.template));
       if (!executor) {
         say(200, "{}");
@@ -184,18 +180,6 @@ function stepOf(body: string): Step {
     .update(`${uid}\n${JSON.stringify(template)}`)
     .digest("hex");
   return { workflow: { namespace, name, uid }, nodeId: `${name}-${digest.slice(0, 20)}`, template };
-}
-
-async function bodyOf(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > bodyBytes)
-      throw new Failure("invalid-argument", `The request has more than ${bodyBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
 }
 
 function sameText(one: string, other: string): boolean {

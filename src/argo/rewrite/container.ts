@@ -1,9 +1,6 @@
 import { isMap, isSeq, Pair, Scalar, YAMLMap, YAMLSeq } from "yaml";
+import { containerOnly, runtimeAnnotation, scriptPath } from "../../document/mod.ts";
 import { isRecord, listOf, recordOf } from "../../kubernetes/mod.ts";
-
-const runtimeAnnotation = "atalanta.dev/runtime";
-/** Where a script lies: Argo's own path. */
-const scriptPath = "/argo/staging/script";
 
 /** What a template's annotation says that its container runs as. */
 export function runtimeOf(template: YAMLMap): string | undefined {
@@ -16,16 +13,8 @@ export function runtimeOf(template: YAMLMap): string | undefined {
   return undefined;
 }
 
-/** Keys that mean nothing to a module, and whose absence a program may notice. */
-const containerOnly = [
-  "workingDir",
-  "ports",
-  "stdin",
-  "stdinOnce",
-  "tty",
-  "volumeMounts",
-  "envFrom",
-];
+/** The embedded engine refuses these with the whole document. */
+const podOnly = [...containerOnly, "volumeMounts", "envFrom"];
 
 /** Turns a container or script into a plugin, as the embedded engine does. Gives what keeps it from that. */
 export function fromContainer(
@@ -34,7 +23,7 @@ export function fromContainer(
 ): { readonly message: string; readonly hint: string } | undefined {
   const node = template.get(key, true);
   const container = isMap(node) ? recordOf(node.toJSON()) : {};
-  const only = containerOnly.find((word) => container[word] !== undefined);
+  const only = podOnly.find((word) => container[word] !== undefined);
   if (only !== undefined) {
     return {
       message: `"${only}" has no meaning for a module that runs as Wasm`,
