@@ -1,13 +1,11 @@
 // Wasm steps of Argo's workflows on a real API server, with the tests' stand-in for the controller: one step, chains, loops, many workflows, an idle agent; beside an agent that answers at once.
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createAgent } from "../src/argo/mod.ts";
 import { recordOf, type KubeObject } from "../src/kubernetes/mod.ts";
 import { taskSets, workflows } from "../test/cluster/controller.ts";
+import { AgentProcess } from "../test/cluster/process.ts";
 import { ClusterSetting, isOver } from "../test/cluster/setting.ts";
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -15,77 +13,38 @@ const asJson = process.argv.includes("--json");
 const port = 19_464;
 type Json = Readonly<Record<string, unknown>>;
 
-/** The agent as an operator starts it: a process of its own, with runner processes behind it. */
-class AgentProcess implements AsyncDisposable {
-  readonly child: ChildProcess;
-  #log = "";
+function started(): Promise<AgentProcess> {
+  const more = [`--listen=127.0.0.1:${port}`, "--log-level=info"];
+  return new AgentProcess(setting, setting.cluster.kubeconfig, more).ready();
+}
 
-  constructor(setting: ClusterSetting) {
-    const home = mkdtempSync(join(setting.folder, "home-"));
-    const config = join(home, "atalanta.yaml");
-    writeFileSync(
-      config,
-      `registries:\n  "${setting.registry.host}":\n    plainHttp: true\npermissions:\n  http:\n    allowedAddresses: ["127.0.0.0/8"]\n`,
-    );
-    this.child = spawn(
-      process.execPath,
-      [
-        resolve(import.meta.dirname, "../dist/bundle/main.js"),
-        "agent",
-        `--kubeconfig=${setting.cluster.kubeconfig}`,
-        "--authority=agent",
-        `--listen=127.0.0.1:${port}`,
-        `--config=${config}`,
-        "--store-address=127.0.0.0/8",
-      ],
-      {
-        env: { ...process.env, ATALANTA_HOME: join(home, "atalanta") },
-        stdio: ["ignore", "ignore", "pipe"],
-      },
-    );
-    this.child.stderr?.setEncoding("utf8").on("data", (text: string) => (this.#log += text));
-  }
+/** Time from when a step is seen until its result is written, in buckets: milliseconds and how many took at most that. */
+async function totals(): Promise<ReadonlyMap<number, number>> {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const rows = text.matchAll(
+    /^atalanta_step_seconds_bucket\{le="([\d.]+|\+Inf)",part="total"\} (\d+)$/gm,
+  );
+  return new Map(
+    [...rows].map(([, le = "", count]) => [
+      Number(le.replace("+Inf", "Infinity")) * 1000,
+      Number(count),
+    ]),
+  );
+}
 
-  async ready(): Promise<this> {
-    for (;;) {
-      const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
-      if (answer?.ok) return this;
-      if (this.child.exitCode !== null) throw new Error(this.#log);
-      await sleep(50);
-    }
-  }
-
-  /** Time from when a step is seen until its result is written, in buckets: milliseconds and how many took at most that. */
-  async totals(): Promise<ReadonlyMap<number, number>> {
-    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-    const rows = text.matchAll(
-      /^atalanta_step_seconds_bucket\{le="([\d.]+|\+Inf)",part="total"\} (\d+)$/gm,
-    );
-    return new Map(
-      [...rows].map(([, le = "", count]) => [
-        Number(le.replace("+Inf", "Infinity")) * 1000,
-        Number(count),
-      ]),
-    );
-  }
-
-  /** Of the agent and its runner processes. */
-  usage(): { readonly cpuSeconds: number; readonly residentMib: number; readonly allMib: number } {
-    const family = [this.child.pid ?? 0, ...childrenOf(this.child.pid ?? 0)];
-    const stats = family.map((pid) => statOf(pid));
-    return {
-      cpuSeconds: stats.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0),
-      residentMib: Math.round(stats[0]?.mib ?? 0),
-      allMib: Math.round(stats.reduce((sum, { mib }) => sum + mib, 0)),
-    };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.child.exitCode !== null) return;
-    const ended = once(this.child, "exit");
-    this.child.kill("SIGKILL");
-    await ended;
-  }
+/** Of an agent and its runner processes. */
+function usageOf({ child }: AgentProcess): {
+  readonly cpuSeconds: number;
+  readonly residentMib: number;
+  readonly allMib: number;
+} {
+  const family = [child.pid ?? 0, ...childrenOf(child.pid ?? 0)];
+  const stats = family.map((pid) => statOf(pid));
+  return {
+    cpuSeconds: stats.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0),
+    residentMib: Math.round(stats[0]?.mib ?? 0),
+    allMib: Math.round(stats.reduce((sum, { mib }) => sum + mib, 0)),
+  };
 }
 
 function childrenOf(pid: number): number[] {
@@ -232,12 +191,12 @@ for (const requeueMs of [20, 100]) {
   await clear();
   await using stack = new AsyncDisposableStack();
   stack.use(await setting.controller({ requeueMs, onError: () => undefined }));
-  await using agent = await new AgentProcess(setting).ready();
+  await using agent = await started();
   say(`requeue after ${requeueMs} ms, ours`);
   await measure([one()]);
-  const before = await agent.totals();
+  const before = await totals();
   await median(one, 15);
-  const after = await agent.totals();
+  const after = await totals();
   const mine = await rows();
   const steady = await measure(Array.from({ length: 20 }, () => loop(50)));
   results[key] = {
@@ -247,7 +206,7 @@ for (const requeueMs of [20, 100]) {
       p99: round(quantile(before, after, 0.99)),
     },
     steadyStepsPerSecond: Math.round(1000 / (steady / 1000)),
-    agent: agent.usage(),
+    agent: usageOf(agent),
   };
   await clear();
 }
@@ -255,11 +214,11 @@ for (const requeueMs of [20, 100]) {
 {
   say("an idle agent, without and with 5,000 finished workflows");
   const idle = async (): Promise<object> => {
-    await using agent = await new AgentProcess(setting).ready();
+    await using agent = await started();
     await sleep(3000);
-    const before = agent.usage();
+    const before = usageOf(agent);
     await sleep(10_000);
-    const after = agent.usage();
+    const after = usageOf(agent);
     return {
       percentOfACore: round((after.cpuSeconds - before.cpuSeconds) * 10),
       residentMib: after.residentMib,

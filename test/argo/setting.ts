@@ -85,22 +85,7 @@ export async function startSteps(options: Partial<WasmStepsOptions> = {}): Promi
       return found && new Map(Object.entries(found));
     },
   };
-  const runners = stack.use(createRunners({ stagingFolder: join(folder, "staging"), threads: 1 }));
-  const steps = stack.use(
-    await createWasmSteps({
-      reader,
-      runners,
-      folder,
-      imagesFolder: join(folder, "images"),
-      trust: "process",
-      limits: hostLimits(),
-      permissions: { allowedHosts: [] },
-      storeAddresses: ["127.0.0.0/8"],
-      registry: { loopback: true },
-      environment: {},
-      ...options,
-    }),
-  );
+  const steps = await stepsOn(stack, { reader, folder, threads: 1, ...options });
   const kept = stack.move();
   for (const name of ["team", "other"]) {
     namespace(name).workflows.set("wf", workflowOf(name, s3));
@@ -131,6 +116,32 @@ export async function startSteps(options: Partial<WasmStepsOptions> = {}): Promi
       ),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** What executes steps, with processes of its own, and everything on this machine in reach. */
+export async function stepsOn(
+  stack: AsyncDisposableStack,
+  {
+    threads,
+    ...options
+  }: Partial<WasmStepsOptions> &
+    Pick<WasmStepsOptions, "reader" | "folder"> & { readonly threads: number },
+): ReturnType<typeof createWasmSteps> {
+  const { folder } = options;
+  const runners = stack.use(createRunners({ stagingFolder: join(folder, "staging"), threads }));
+  return stack.use(
+    await createWasmSteps({
+      runners,
+      imagesFolder: join(folder, "images"),
+      trust: "process",
+      limits: hostLimits(),
+      permissions: { allowedHosts: [] },
+      storeAddresses: ["127.0.0.0/8"],
+      registry: { loopback: true },
+      environment: {},
+      ...options,
+    }),
+  );
 }
 
 /** A workflow as the API server has it once it has begun. */

@@ -1,14 +1,12 @@
 // A control plane for tests: etcd, kube-apiserver and kube-controller-manager as their authors make them, with token authentication and RBAC, on free ports of this machine.
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
-import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { clusterFrom, type Cluster, type Kind, type KubeObject } from "../../src/kubernetes/mod.ts";
 import { install } from "../servers/install.ts";
-import { Program } from "../servers/program.ts";
+import { freePort, Program } from "../servers/program.ts";
 import { argoCrds } from "./crds.ts";
 
 const names = ["etcd", "kube"] as const;
@@ -252,15 +250,6 @@ function configuration(port: number, token: string, namespace = "default"): stri
     ],
     users: [{ name: "test", user: { token } }],
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function post(

@@ -2,13 +2,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  clusterReader,
-  createAgent,
-  createWasmSteps,
-  type AgentObserver,
-} from "../../src/argo/mod.ts";
-import { hostLimits } from "../../src/limits/mod.ts";
+import { clusterReader, createAgent, type AgentObserver } from "../../src/argo/mod.ts";
 import {
   clusterFrom,
   recordOf,
@@ -18,7 +12,7 @@ import {
   type KubeObject,
 } from "../../src/kubernetes/mod.ts";
 import { openRegistry } from "../../src/oci/mod.ts";
-import { createRunners } from "../../src/runner/mod.ts";
+import { stepsOn } from "../argo/setting.ts";
 import { pushModule } from "../servers/artifact.ts";
 import { StandInRegistry } from "../servers/registry.ts";
 import { startS3, type S3Server } from "../servers/s3.ts";
@@ -123,23 +117,8 @@ export class ClusterSetting implements AsyncDisposable {
     const cluster = options.kubeconfig
       ? stack.use(await clusterFrom({ kubeconfig: options.kubeconfig, environment: {} }))
       : this.admin;
-    const runners = stack.use(
-      createRunners({ stagingFolder: join(folder, "staging"), threads: 2 }),
-    );
-    const steps = stack.use(
-      await createWasmSteps({
-        reader: clusterReader(cluster, "agent"),
-        runners,
-        folder,
-        imagesFolder: join(folder, "images"),
-        trust: "process",
-        limits: hostLimits(),
-        permissions: { allowedHosts: [] },
-        storeAddresses: ["127.0.0.0/8"],
-        registry: { loopback: true },
-        environment: {},
-      }),
-    );
+    const reader = clusterReader(cluster, "agent");
+    const steps = await stepsOn(stack, { reader, folder, threads: 2 });
     const { identity, leaseSeconds, namespaces, runningAfterMs, observer } = options;
     const agent = stack.use(
       await createAgent({

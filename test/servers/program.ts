@@ -111,7 +111,8 @@ async function answers(url: string): Promise<void> {
   });
 }
 
-async function freePort(): Promise<number> {
+/** A port that nobody has had a moment ago. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
