@@ -64,6 +64,37 @@ describe("results of an agent", { concurrency: 4 }, () => {
     assert.equal(written.length, 2, "a conflict and a write");
   });
 
+  test("results that are about to come are waited for, the longer the slower the server writes, and a long step keeps none back", async () => {
+    await using agents = await Agents.start();
+    const executor = new HandExecutor();
+    await agents.agent(executor, { runningAfterMs: 300 });
+    agents.api.instead = async ({ subresource }) => {
+      if (subresource === "status") await sleep(100);
+      return undefined;
+    };
+    const writes = (): number =>
+      agents.api.asked.filter(({ subresource }) => subresource === "status").length;
+    for (const id of ["w1", "w2", "w3", "w4"]) {
+      agents.submit(id, { [id]: saying("x") });
+      await until(() => agents.phase(id, id) === "Succeeded");
+    }
+    const before = writes();
+    agents.submit("wf", { a: waiting, b: waiting, c: waiting });
+    await until(() => executor.begun.length === 7);
+    for (const id of ["a", "b", "c"]) {
+      executor.end(id);
+      await sleep(20);
+    }
+    await until(() => ["a", "b", "c"].every((id) => agents.phase("wf", id)));
+    assert.equal(writes() - before, 1);
+
+    agents.submit("long", { d: waiting, e: waiting });
+    await until(() => agents.phase("long", "d") === "Running");
+    executor.end("d");
+    await until(() => agents.phase("long", "d") === "Succeeded", 5);
+    assert.equal(agents.phase("long", "e"), "Running");
+  });
+
   test("a result of two who believe to be in charge counts once, and is not overwritten", async () => {
     await using agents = await Agents.start();
     const one = new HandExecutor();

@@ -4,6 +4,7 @@ import { toFailure } from "../../errors/mod.ts";
 import { taskSets } from "../kinds.ts";
 import { ClusterClock } from "./clock.ts";
 import type { Agent, AgentObserver, AgentOptions } from "./mod.ts";
+import { Pace } from "./pace.ts";
 import { FairQueue } from "./queue.ts";
 import { Strays } from "./stray.ts";
 import { isOlder, viewOf, type TaskSetView } from "./view.ts";
@@ -30,6 +31,7 @@ class SharedAgent implements Agent {
   readonly #leaving = new Set<TaskSetWork>();
   readonly #followers: Follower<TaskSetView>[] = [];
   readonly #clock = new ClusterClock();
+  readonly #pace = new Pace();
   readonly #strays: Strays;
   readonly #stop = new AbortController();
   readonly #observer: AgentObserver;
@@ -118,6 +120,7 @@ class SharedAgent implements Agent {
       queue: this.#queue,
       observer: this.#observer,
       clock: this.#clock,
+      pace: this.#pace,
       isOurs: (uid) => this.#isOurs(uid),
       runningAfterMs: this.#options.runningAfterMs ?? runningAfterMs,
       look: (now) => this.#look(now),

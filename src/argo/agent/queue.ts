@@ -5,6 +5,12 @@ export interface Ceilings {
   readonly workflowSteps: number;
 }
 
+/**
+ * What a workflow starts in one turn, of what a namespace may run at once: steps that go together end together, and their results are written in
+ * one request.
+ */
+const turnShare = 1 / 4;
+
 interface Job {
   readonly namespace: string;
   readonly workflow: string;
@@ -13,6 +19,8 @@ interface Job {
 
 interface Group {
   running: number;
+  /** Whose turn it is, and how many of its steps have gone in it. */
+  turn: { readonly workflow: string; gone: number };
   /** By workflow, in the order of their turns. */
   readonly waiting: Map<string, Job[]>;
   readonly runningBy: Map<string, number>;
@@ -21,6 +29,7 @@ interface Group {
 /** Whose turn it is: namespaces take turns, and the workflows of one do among themselves, so that nobody's loop keeps others waiting. */
 export class FairQueue {
   readonly #ceilings: Ceilings;
+  readonly #turnSteps: number;
   /** In the order of their turns. */
   readonly #groups = new Map<string, Group>();
   #running = 0;
@@ -28,6 +37,7 @@ export class FairQueue {
 
   constructor(ceilings: Ceilings) {
     this.#ceilings = ceilings;
+    this.#turnSteps = Math.ceil(Math.min(ceilings.steps, ceilings.namespaceSteps) * turnShare);
   }
 
   get running(): number {
@@ -42,6 +52,7 @@ export class FairQueue {
   add(job: Job): () => void {
     const group = this.#groups.get(job.namespace) ?? {
       running: 0,
+      turn: { workflow: "", gone: 0 },
       waiting: new Map<string, Job[]>(),
       runningBy: new Map<string, number>(),
     };
@@ -73,9 +84,14 @@ export class FairQueue {
       for (const [workflow, jobs] of group.waiting) {
         if ((group.runningBy.get(workflow) ?? 0) >= this.#ceilings.workflowSteps) continue;
         const job = jobs.shift();
-        // Whoever had a turn goes to the end.
-        group.waiting.delete(workflow);
-        if (jobs.length > 0) group.waiting.set(workflow, jobs);
+        if (group.turn.workflow !== workflow) group.turn = { workflow, gone: 0 };
+        group.turn.gone += 1;
+        if (jobs.length === 0 || group.turn.gone >= this.#turnSteps) {
+          // Whoever had a turn goes to the end.
+          group.turn = { workflow: "", gone: 0 };
+          group.waiting.delete(workflow);
+          if (jobs.length > 0) group.waiting.set(workflow, jobs);
+        }
         this.#groups.delete(namespace);
         this.#groups.set(namespace, group);
         return job;

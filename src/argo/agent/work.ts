@@ -4,6 +4,7 @@ import { textOf, type Cluster } from "../../kubernetes/mod.ts";
 import type { NodeResult, Step, StepExecutor, Template } from "../model.ts";
 import type { ClusterClock } from "./clock.ts";
 import type { AgentObserver } from "./mod.ts";
+import type { Pace } from "./pace.ts";
 import type { FairQueue } from "./queue.ts";
 import { bytesOf, isOlder, isTerminal, type TaskSetView } from "./view.ts";
 import type { WorkflowState } from "./workflow.ts";
@@ -23,6 +24,7 @@ export interface WorkOptions {
   readonly queue: FairQueue;
   readonly observer: AgentObserver;
   readonly clock: ClusterClock;
+  readonly pace: Pace;
   /** Whether this replica does the work of a workflow now; undefined while nobody knows. */
   readonly isOurs: (workflowUid: string) => boolean | undefined;
   /** A step that runs for longer is told to, from when on its deadlines are ours. */
@@ -69,7 +71,8 @@ export class TaskSetWork implements Outbox {
     this.#view = view;
     this.#options = options;
     this.#unsure = new Set(options.unsure ? view.tasks.keys() : []);
-    this.#writer = new ResultWriter(options.cluster, this, this.#stop.signal);
+    const { cluster, pace } = options;
+    this.#writer = new ResultWriter(cluster, this, { pace, signal: this.#stop.signal });
     this.see(view);
   }
 
@@ -84,6 +87,14 @@ export class TaskSetWork implements Outbox {
 
   get idle(): boolean {
     return this.#writer.idle && [...this.#nodes.values()].every(({ result }) => result);
+  }
+
+  /** A step that is told to run may last; nobody waits for it. */
+  get expectsMore(): boolean {
+    if (this.#isLeaving) return false;
+    for (const { result, startedAt, told } of this.#nodes.values())
+      if (!result && startedAt !== undefined && !told) return true;
+    return false;
   }
 
   get mayWrite(): boolean {

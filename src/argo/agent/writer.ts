@@ -3,10 +3,9 @@ import { toFailure, type Failure } from "../../errors/mod.ts";
 import type { Cluster, ObjectMeta } from "../../kubernetes/mod.ts";
 import { taskSets } from "../kinds.ts";
 import type { NodeResult } from "../model.ts";
+import type { Pace } from "./pace.ts";
 import { bytesOf, isTerminal, viewOf, type TaskSetView } from "./view.ts";
 
-/** Results that come within this time after some were written go together. */
-const gatherMs = 8;
 /** Above it results wait until the engine has taken earlier ones: it copies them into its workflow, which has no more room. */
 const statusBytes = 900 * 1024;
 /** etcd takes requests of up to 1.5 MiB, and an object is one. */
@@ -24,6 +23,8 @@ export interface Outbox {
   readonly view: TaskSetView;
   /** Whether it is ours to write. */
   readonly mayWrite: boolean;
+  /** Whether more results are about to come. */
+  readonly expectsMore: boolean;
   /** What is to be written of a node; undefined for nothing. */
   entry(id: string): NodeResult | undefined;
   /** The server has them; the view is what the task set is with them. */
@@ -47,15 +48,23 @@ export class ResultWriter {
   readonly #cluster: Cluster;
   readonly #outbox: Outbox;
   readonly #signal: AbortSignal;
+  readonly #pace: Pace;
   readonly #unsent = new Set<string>();
   #writing: Promise<void> | undefined;
+  /** Ends the wait for more results. */
+  #gathered: (() => void) | undefined;
   /** Into one patch; less after a refusal, to find whom it is about. */
   #most = Infinity;
   /** What was refused for its size, by our own measure. */
   #ceiling = objectBytes;
   #taskBytes: { readonly tasks: TaskSetView["tasks"]; readonly bytes: number } | undefined;
 
-  constructor(cluster: Cluster, outbox: Outbox, signal: AbortSignal) {
+  constructor(
+    cluster: Cluster,
+    outbox: Outbox,
+    { pace, signal }: { readonly pace: Pace; readonly signal: AbortSignal },
+  ) {
+    this.#pace = pace;
     this.#cluster = cluster;
     this.#outbox = outbox;
     this.#signal = signal;
@@ -68,11 +77,13 @@ export class ResultWriter {
 
   add(id: string): void {
     this.#unsent.add(id);
+    if (!this.#outbox.expectsMore) this.#gathered?.();
     this.wake();
   }
 
   remove(id: string): void {
     this.#unsent.delete(id);
+    if (!this.#outbox.expectsMore) this.#gathered?.();
   }
 
   wake(): void {
@@ -92,6 +103,7 @@ export class ResultWriter {
     // What ends in the same moment goes along.
     await Promise.resolve();
     while (this.#unsent.size > 0 && !this.#signal.aborted && outbox.mayWrite) {
+      await this.#gather();
       const entries = this.#batch();
       // Without room the engine takes what is there first; its next change wakes this.
       if (entries.size === 0) return;
@@ -100,7 +112,6 @@ export class ResultWriter {
         waitMs = firstWaitMs;
         conflicts = 0;
         this.#most *= 2;
-        if (this.#unsent.size > 0) await sleep(gatherMs);
         continue;
       } catch (thrown) {
         if (this.#signal.aborted) return;
@@ -120,6 +131,18 @@ export class ResultWriter {
       waitMs = Math.min(longestWaitMs, waitMs * 2);
       await this.#reread();
     }
+  }
+
+  /** Waits for results that are about to come, for a while. */
+  async #gather(): Promise<void> {
+    if (!this.#outbox.expectsMore) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#gathered = resolve;
+    const late = setTimeout(resolve, this.#pace.gatherMs);
+    this.#signal.addEventListener("abort", () => resolve(), { once: true });
+    await promise;
+    clearTimeout(late);
+    this.#gathered = undefined;
   }
 
   /** What goes next: as much as there is room for. */
@@ -170,6 +193,8 @@ export class ResultWriter {
       { metadata: { uid, resourceVersion: version }, status: { nodes } },
       { namespace, subresource: "status", metadataOnly: true, signal: this.#signal },
     );
+    const patchMs = performance.now() - begun;
+    this.#pace.took(patchMs);
     for (const [id, entry] of entries) {
       // What has ended while it was told to run is told next.
       if (this.#outbox.entry(id) === entry) this.#unsent.delete(id);
@@ -177,7 +202,7 @@ export class ResultWriter {
     this.#outbox.accepted(entries, {
       view: withEntries(this.#outbox.view, metadata, entries),
       metadata,
-      patchMs: performance.now() - begun,
+      patchMs,
     });
   }
 

@@ -9,14 +9,19 @@ import type { OutputArtifact, Task, TaskResult } from "../../task/mod.ts";
 import type { NodeResult, Step, Template } from "../model.ts";
 import { isRecord, recordOf, textOf } from "../../kubernetes/mod.ts";
 import type { WasmSteps, WasmStepsOptions } from "./mod.ts";
-import { needsRepository, StepPlaces } from "./places.ts";
+import { StepPlaces } from "./places.ts";
 import { failed, loopResult, messageOf, outputsOf } from "./result.ts";
 import { Rooms, type Room } from "./rooms.ts";
 import { Tenants, type Tenant } from "./tenants.ts";
-import type { WorkflowFacts } from "./workflow.ts";
 import { Workflows } from "./workflows.ts";
 
 const never = new AbortController().signal;
+
+interface SentLog {
+  readonly artifacts: readonly Readonly<Record<string, unknown>>[];
+  readonly trouble?: Failure;
+}
+const noLog: SentLog = { artifacts: [] };
 
 /** Executes templates with `plugin.wasm`. */
 export async function createWasmSteps(options: WasmStepsOptions): Promise<WasmSteps> {
@@ -59,23 +64,16 @@ class Steps implements WasmSteps {
     const { template, problems } = readStep(step.template, { limits });
     if (!template) throw invalid(problems);
     checkTags(template);
-    const repository = needsRepository(template);
-    const facts = await this.#workflows.when(
-      step.workflow,
-      (it) => it.whole && (it.begun || !repository),
-      signal,
-    );
+    const facts = await this.#workflows.when(step.workflow, ({ settled }) => settled, signal);
     const serviceAccount = facts.serviceAccount(step.template);
     const tenant = this.#tenants.of(step.workflow.namespace, serviceAccount);
     rememberPullSecrets(tenant.pullSecrets, facts.pullSecrets);
     const places = new StepPlaces(template, facts, step.nodeId);
     const task = await this.#task(step, template, places, tenant);
     await using room = await this.#rooms.enter(`${step.workflow.uid}/${serviceAccount}`, tenant);
-    // Whether the log is kept is only known once the workflow has begun: that is asked for while the module runs.
-    const begun = this.#workflows.when(step.workflow, (it) => it.begun, signal);
-    begun.catch(() => undefined);
     const result = await room.runner.run(task, { signal });
-    const log = await this.#sendLog(step, template, result, { room, begun, signal });
+    const keepsLog = facts.archivesLogs(template);
+    const log = keepsLog ? await this.#sendLog(result, { places, room, signal }) : noLog;
     const outputs = outputsOf(step.template, result, places);
     const artifacts = [...(outputs.artifacts ?? []), ...log.artifacts];
     const text = await this.#resultText(step, template, result, signal);
@@ -169,27 +167,15 @@ class Steps implements WasmSteps {
   }
 
   async #sendLog(
-    step: Step,
-    template: StepTemplate,
     { log, phase }: TaskResult,
     {
+      places,
       room,
-      begun,
       signal,
-    }: {
-      readonly room: Room;
-      readonly begun: Promise<WorkflowFacts>;
-      readonly signal: AbortSignal;
-    },
-  ): Promise<{
-    readonly artifacts: readonly Readonly<Record<string, unknown>>[];
-    readonly trouble?: Failure;
-  }> {
-    if (!log) return { artifacts: [] };
+    }: { readonly places: StepPlaces; readonly room: Room; readonly signal: AbortSignal },
+  ): Promise<SentLog> {
+    if (!log) return noLog;
     try {
-      const facts = await begun;
-      if (!facts.archivesLogs(template)) return { artifacts: [] };
-      const places = new StepPlaces(template, facts, step.nodeId);
       const place: Place = places.log();
       await room.depot.send(place, log, { kind: "none", name: "main.log" }, { signal });
       return { artifacts: [{ name: logArtifact, ...places.told(place) }] };
@@ -224,7 +210,7 @@ class Steps implements WasmSteps {
   }
 
   async secret(step: Step, name: string, key: string): Promise<Uint8Array> {
-    const facts = await this.#workflows.when(step.workflow, ({ whole }) => whole, never);
+    const facts = await this.#workflows.when(step.workflow, ({ settled }) => settled, never);
     const serviceAccount = facts.serviceAccount(step.template);
     return this.#tenants.of(step.workflow.namespace, serviceAccount).reader.secret(name, key);
   }

@@ -53,8 +53,9 @@ export class StepPlaces {
     return this.#below("main.log", logArtifact);
   }
 
-  /** An artifact's place as a result tells it: of one in the repository the key alone, as Argo has it. */
+  /** An artifact's place as a result tells it: of one in the repository the key alone, as Argo has it, when that is sure to be its repository. */
   told(place: Place): Place {
+    if (this.#facts.assumed) return place;
     const base = this.#base();
     if (!base || JSON.stringify(withKey(base, "")) !== JSON.stringify(withKey(place, "")))
       return place;
@@ -94,19 +95,6 @@ export class StepPlaces {
     const { place } = this.#facts.repository ?? {};
     return place && isComplete(place) ? place : undefined;
   }
-}
-
-/** Whether a step's artifacts can only be found with the workflow's repository. */
-export function needsRepository({ inputs, outputs }: StepTemplate): boolean {
-  const inRepository = (artifact: Artifact): boolean => {
-    const said = placeIn(artifact);
-    return said ? !isComplete(said) : artifact.raw === undefined;
-  };
-  return (
-    (inputs?.artifacts ?? []).some(
-      (artifact) => placeIn(artifact) !== undefined && inRepository(artifact),
-    ) || (outputs?.artifacts ?? []).some(inRepository)
-  );
 }
 
 function nowhere(name: string): never {

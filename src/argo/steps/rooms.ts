@@ -19,11 +19,17 @@ export interface Room extends AsyncDisposable {
   readonly runner: TaskRunner;
 }
 
+interface Folder {
+  readonly folder: string;
+  readonly artifacts: ArtifactStore;
+}
+
 export class Rooms implements AsyncDisposable {
   readonly #options: WasmStepsOptions;
   readonly #openStores: () => Promise<Stores>;
   readonly #rooms = new Map<string, SharedRoom>();
   readonly #leaving = new Set<Promise<void>>();
+  #spare: Promise<Folder> | undefined;
 
   constructor(options: WasmStepsOptions, openStores: () => Promise<Stores>) {
     this.#options = options;
@@ -50,10 +56,28 @@ export class Rooms implements AsyncDisposable {
     return shared.enter();
   }
 
+  /** One folder is always made before it is asked for. */
+  async #takeFolder(): Promise<Folder> {
+    const spare = this.#spare ?? this.#makeFolder();
+    const next = spare.then(
+      () => this.#makeFolder(),
+      () => this.#makeFolder(),
+    );
+    next.catch(() => {
+      if (this.#spare === next) this.#spare = undefined;
+    });
+    this.#spare = next;
+    return spare;
+  }
+
+  async #makeFolder(): Promise<Folder> {
+    const folder = await mkdtemp(join(this.#options.folder, "rooms", "room-"));
+    return { folder, artifacts: await openArtifactStore({ folder }) };
+  }
+
   async #furnish(tenant: Tenant): Promise<Room> {
-    const { folder: base, runners, limits, trust } = this.#options;
-    const folder = await mkdtemp(join(base, "rooms", "room-"));
-    const artifacts = await openArtifactStore({ folder });
+    const { runners, limits, trust } = this.#options;
+    const { folder, artifacts } = await this.#takeFolder();
     const depot = createDepot({
       artifacts,
       secrets: tenant.secrets,
@@ -84,6 +108,8 @@ export class Rooms implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const room of this.#rooms.values()) room.close();
     await Promise.all(this.#leaving);
+    const spare = await this.#spare?.catch(() => undefined);
+    if (spare) await rm(spare.folder, { recursive: true, force: true });
   }
 }
 

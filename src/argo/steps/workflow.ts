@@ -3,14 +3,60 @@ import { Failure } from "../../errors/mod.ts";
 import { isRecord, listOf, recordOf, textOf } from "../../kubernetes/mod.ts";
 import { nodesOf } from "../nodes.ts";
 
+/** What the engine writes into a workflow when it begins, out of its own configuration. */
+export interface Additions {
+  readonly repository: Readonly<Record<string, unknown>>;
+  /** Of the spec, as far as steps need to know. */
+  readonly spec: Readonly<Record<string, unknown>>;
+}
+
+const addedKeys = ["serviceAccountName", "archiveLogs", "imagePullSecrets"] as const;
+/** Tags of keys that the engine may still give another meaning. */
+const laterTag = /\{\{\s*workflow\.(?:labels|annotations|parameters|priority)/;
+
 /** A Workflow as the API server has it, as far as its steps need to know. */
 export class WorkflowFacts {
   readonly #object: Readonly<Record<string, unknown>>;
+  /** What the engine is going to add is taken for what it added to another workflow just now. */
+  readonly assumed: boolean;
   #repository: { readonly found: Repository | undefined } | undefined;
   #nodes: ReturnType<typeof nodesOf> | undefined;
 
-  constructor(object: Readonly<Record<string, unknown>>) {
+  constructor(object: Readonly<Record<string, unknown>>, assumed = false) {
     this.#object = object;
+    this.assumed = assumed;
+  }
+
+  /** Whether it is known who its steps are and where their artifacts go. */
+  get settled(): boolean {
+    return (this.begun || this.assumed) && this.whole;
+  }
+
+  /** What the workflow itself says of what the engine would add: to equal ones it adds the same. */
+  get wishes(): string {
+    const spec = recordOf(this.#object["spec"]);
+    return JSON.stringify([spec["artifactRepositoryRef"], ...addedKeys.map((key) => spec[key])]);
+  }
+
+  /** What the engine has added; undefined before it has begun. */
+  get additions(): Additions | undefined {
+    if (!this.begun) return undefined;
+    const spec = recordOf(this.#object["spec"]);
+    return {
+      repository: recordOf(this.#status["artifactRepositoryRef"]),
+      spec: Object.fromEntries(addedKeys.map((key) => [key, spec[key]])),
+    };
+  }
+
+  /** As it will be when the engine adds this; undefined when its keys may come out differently. */
+  assuming({ repository, spec }: Additions): WorkflowFacts | undefined {
+    if (!this.whole || laterTag.test(JSON.stringify(repository))) return undefined;
+    const object = {
+      ...this.#object,
+      spec: { ...recordOf(this.#object["spec"]), ...spec },
+      status: { ...this.#status, artifactRepositoryRef: repository },
+    };
+    return new WorkflowFacts(object, true);
   }
 
   get uid(): string {

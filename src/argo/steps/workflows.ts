@@ -4,7 +4,7 @@ import { orAborted } from "../../network/mod.ts";
 import type { WorkflowIdentity } from "../model.ts";
 import { remember } from "../remember.ts";
 import type { NamespaceReader } from "./mod.ts";
-import { WorkflowFacts } from "./workflow.ts";
+import { WorkflowFacts, type Additions } from "./workflow.ts";
 
 /** Workflows that are known at once; they can be large. */
 const most = 100;
@@ -12,10 +12,16 @@ const most = 100;
 const firstWaitMs = 3;
 const longestWaitMs = 500;
 const patienceMs = 20_000;
+/** How long what the engine added to one workflow is taken for what it adds to the next. Its configuration changes seldom, and nothing tells. */
+const assumedMs = 10_000;
+/** Namespaces and wishes of their workflows of which that is known. */
+const mostAssumed = 1000;
 const never = new AbortController().signal;
 
 interface Known {
   readonly facts: Promise<WorkflowFacts>;
+  /** What the workflow wished for before it began; undefined when it was not seen so. */
+  wishes: string | undefined;
   /** How long the server took for it. */
   tookMs: number;
   /** The next look, for all who wait for one. */
@@ -26,6 +32,7 @@ interface Known {
 export class Workflows {
   readonly #reader: NamespaceReader;
   readonly #known = new Map<string, Known>();
+  readonly #additions = new Map<string, Additions & { readonly until: number }>();
 
   constructor(reader: NamespaceReader) {
     this.#reader = reader;
@@ -68,8 +75,9 @@ export class Workflows {
 
   #look(identity: WorkflowIdentity): Known {
     const begun = performance.now();
-    const facts = this.#read(identity, never);
-    const looking: Known = { facts, tookMs: 0, next: undefined };
+    const before = this.#known.get(identity.uid);
+    const facts = this.#read(identity, never).then((found) => this.#assume(identity, found));
+    const looking: Known = { facts, wishes: before?.wishes, tookMs: 0, next: undefined };
     remember(this.#known, identity.uid, looking, most);
     facts.then(
       () => (looking.tookMs = performance.now() - begun),
@@ -78,6 +86,24 @@ export class Workflows {
       },
     );
     return looking;
+  }
+
+  /** What the engine adds is learned from a workflow that was seen before it began and after. */
+  #assume({ namespace, uid }: WorkflowIdentity, facts: WorkflowFacts): WorkflowFacts {
+    const known = this.#known.get(uid);
+    if (known && !facts.begun) known.wishes = facts.wishes;
+    const key = `${namespace}/${known?.wishes ?? facts.wishes}`;
+    const { additions } = facts;
+    if (additions) {
+      const until = performance.now() + assumedMs;
+      if (known?.wishes !== undefined) {
+        remember(this.#additions, key, { ...additions, until }, mostAssumed);
+      }
+      return facts;
+    }
+    const assumed = this.#additions.get(key);
+    if (!assumed || assumed.until < performance.now()) return facts;
+    return facts.assuming(assumed) ?? facts;
   }
 
   async #read(identity: WorkflowIdentity, signal: AbortSignal): Promise<WorkflowFacts> {
