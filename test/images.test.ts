@@ -273,6 +273,83 @@ describe("A workflow with an image", () => {
   });
 });
 
+describe("What the operator says of images", () => {
+  test("is heard by exec, too: its registries and its policy", async () => {
+    const folder = join(root, "test/network/tls");
+    const file = (name: string): string => readFileSync(join(folder, name), "utf8");
+    await using server = await StandInRegistry.start({
+      tls: { key: file("host.key"), cert: file("host.pem") },
+    });
+    putArtifact(server, { repository: "acme/hello", tag: "1", module: hello });
+    const { host } = server;
+    const config = join(home.folder, "exec.yaml");
+    const registries = `registries:\n  "${host}": {plainHttp: false, caFile: ${join(folder, "authority.pem")}}\n`;
+    writeFileSync(config, registries);
+    const image = `${host}/acme/hello:1`;
+    const ran = await atalanta("exec", "--config", config, image);
+    assert.deepEqual([ran.status, ran.stdout], [0, "hello\n"], ran.stderr);
+    writeFileSync(
+      config,
+      `${registries}policy:\n  images:\n  - {match: "${host}/**", pinned: true}\n`,
+    );
+    const refused = await atalanta("exec", "--config", config, image);
+    assert.equal(refused.status, 1);
+    assert.match(refused.stderr, /image-policy.*by digest \(.*exec\.yaml:5\)/);
+    // A file that is named by hand is its user's own word.
+    const own = await atalanta("exec", "--config", config, "test/guests/hello/hello.wasm");
+    assert.deepEqual([own.status, own.stdout], [0, "hello\n"], own.stderr);
+  });
+
+  test("is heard by exec, too: its limits, which an option may raise", async () => {
+    const config = join(home.folder, "limits.yaml");
+    writeFileSync(config, "limits: {moduleSize: 1Ki}\n");
+    const file = "test/guests/probe/probe.wasm";
+    const refused = await atalanta("exec", "--config", config, file, "env");
+    assert.notEqual(refused.status, 0);
+    assert.match(refused.stderr, /moduleSize/);
+    const raised = ["--limit", "moduleSize=16Mi"];
+    assert.equal((await atalanta("exec", "--config", config, ...raised, file, "env")).status, 0);
+  });
+
+  test("is what a registry needs that speaks HTTPS at this machine, and its refusal says so", async () => {
+    await using server = await StandInRegistry.start({
+      fault: () => ({
+        kind: "answer",
+        status: 400,
+        body: "Client sent an HTTP request to an HTTPS server.",
+      }),
+    });
+    const { status, stderr } = await atalanta("image", "pull", `${server.host}/a:1`);
+    assert.equal(status, 1);
+    assert.match(stderr, /answered 400/);
+    assert.ok(
+      stderr.includes(`write plainHttp: false under registries: "${server.host}":`),
+      stderr,
+    );
+  });
+});
+
+describe("atalanta inspect", () => {
+  test("asks no registry for an image that its step never pulls", async () => {
+    await using server = await StandInRegistry.start();
+    putArtifact(server, { repository: "acme/never", tag: "1", module: hello });
+    const path = workflow(
+      "never",
+      `
+  - name: main
+    wasm: {image: "${server.host}/acme/never:1", imagePullPolicy: Never}
+`,
+    );
+    const missing = await atalanta("inspect", path);
+    assert.equal(missing.status, 1);
+    assert.match(missing.stdout, /is not here, and is not to be pulled/);
+    assert.equal(server.seen.length, 0);
+    await atalanta("image", "pull", `${server.host}/acme/never:1`);
+    const here = await atalanta("inspect", path);
+    assert.equal(here.status, 0, here.stdout + here.stderr);
+  });
+});
+
 describe("atalanta image push, copy and verify", () => {
   test("a module that is pushed in any form can be run, and is the same whenever it is pushed", async () => {
     await using server = await StandInRegistry.start();
@@ -339,7 +416,9 @@ describe("atalanta image push, copy and verify", () => {
       unsigned.stderr,
       /image-policy.*no signature by the key "ours\.pub".*operator\.yaml:3\)/,
     );
-    assert.equal((await atalanta("image", "verify", "--key", key, from)).status, 1);
+    const nobody = await atalanta("image", "verify", "--key", key, from);
+    assert.equal(nobody.status, 1);
+    assert.ok(nobody.stderr.includes(`${from}@${digest}: it has no signature`), nobody.stderr);
     putSignature(server, { repository: "acme/step", digest, pair });
     const verified = await atalanta("image", "verify", "--key", key, from);
     assert.equal(
@@ -480,7 +559,11 @@ describe("atalanta image", () => {
       [listed?.["digest"], listed?.["references"], listed?.["moduleDigest"], listed?.["inUse"]],
       [digest, [name], digestOf(hello), false],
     );
-    assert.match((await atalanta("image", "ls")).stdout, /step:1 .*wasi-image/);
+    const second = `localhost:${server.port}/acme/step:1`;
+    await atalanta("image", "pull", second);
+    const lines = (await atalanta("image", "ls")).stdout;
+    for (const each of [name, second])
+      assert.match(lines, new RegExp(`^${each} +sha256:.*wasi-image`, "m"));
     const [shown] = jsonLines((await atalanta("image", "inspect", "--json", name)).stdout);
     assert.deepEqual(
       [shown?.["entrypoint"], shown?.["environment"], shown?.["workingDir"], shown?.["files"]],
@@ -500,8 +583,15 @@ describe("atalanta image", () => {
     );
     assert.match((await atalanta("inspect", name)).stdout, /fd_write/);
     assert.equal((await atalanta("exec", name)).stdout, "hello\n");
-    assert.equal((await atalanta("image", "prune")).stdout, "0 images removed, 0 B free\n");
-    assert.match((await atalanta("image", "prune", "--max-bytes", "1")).stdout, /1 image removed/);
+    assert.equal((await atalanta("image", "prune")).stdout, "0 images removed, 0 B freed\n");
+    const pruned = (await atalanta("image", "prune", "--max-bytes", "1")).stdout;
+    for (const each of [name, second])
+      assert.ok(
+        pruned.includes(`${each} removed
+`),
+        pruned,
+      );
+    assert.match(pruned, /^1 image removed, .* freed$/m);
     const missing = await atalanta("image", "pull", `${server.host}/acme/step:2`);
     assert.equal(missing.status, 1);
     assert.match(missing.stderr, /image-not-found/);

@@ -2,17 +2,23 @@ import { createReadStream } from "node:fs";
 import type { Command } from "commander";
 import { Failure } from "../errors/mod.ts";
 import { createGate } from "../network/mod.ts";
-import { hostLimits, reachedLimit, resolveLimits, type Limits } from "../limits/mod.ts";
+import {
+  hostLimits,
+  reachedLimit,
+  resolveLimits,
+  type AskedHostLimits,
+  type Limits,
+} from "../limits/mod.ts";
 import { createRunners, parseTrust } from "../runner/mod.ts";
 import { makeReady } from "../task/mod.ts";
 import { trustHelp } from "./carry.ts";
 import { mountOf, shareFolder, writeBack } from "./folder.ts";
+import { readOperatorFile } from "./configuration.ts";
 import { isImage, openUserImages } from "./images.ts";
 import { interrupted } from "./interrupt.ts";
 import { askedLimits, checkLimit } from "./limits.ts";
 import { printFailure } from "./print.ts";
-import { nobody } from "./operator.ts";
-import { allowAddressHelp, collect, pair } from "./options.ts";
+import { allowAddressHelp, collect, configHelp, pair } from "./options.ts";
 import { printable } from "./text.ts";
 
 interface Options {
@@ -20,6 +26,7 @@ interface Options {
   readonly env: readonly string[];
   readonly allowHost: readonly string[];
   readonly allowAddress: readonly string[];
+  readonly config?: string;
   readonly trust?: string;
   readonly stdin?: string;
   readonly limit: readonly string[];
@@ -49,6 +56,7 @@ export function addExec(program: Command): void {
     .option("--env <name=value>", "set a variable; none is inherited (repeatable)", collect, [])
     .option("--allow-host <host>", "let it send HTTP requests there (repeatable)", collect, [])
     .option("--allow-address <range>", allowAddressHelp, collect, [])
+    .option("--config <file>", configHelp)
     .option("--trust <class>", trustHelp)
     .option("--stdin <file>", "file to read as stdin; - for this command's own")
     .option("--limit <key=value>", "a limit, such as cpuTime=10s (repeatable)", collect, [])
@@ -62,9 +70,10 @@ export function addExec(program: Command): void {
       await using runners = createRunners({ threads: 1, spares: 0 });
       const trust = options.trust === undefined ? "thread" : parseTrust(options.trust, "--trust");
       const engine = runners.engine({ trust, owner: "local" });
-      const limits = limitsOfCommand(options);
+      const operator = await readOperatorFile(options.config);
+      const limits = limitsOfCommand(options, operator.limits);
       await using images = isImage(path)
-        ? await openUserImages(nobody, { limits, allowAddresses: options.allowAddress })
+        ? await openUserImages(operator, { limits, allowAddresses: options.allowAddress })
         : undefined;
       using program = await makeReady(
         images
@@ -81,7 +90,14 @@ export function addExec(program: Command): void {
       // Whoever runs a module by hand is both sides.
       const allowedHosts = options.allowHost;
       const gate = createGate({
-        permissions: { allowedHosts, allowedAddresses: options.allowAddress },
+        permissions: {
+          allowedHosts,
+          allowedAddresses: [
+            ...(operator.permissions.allowedAddresses ?? []),
+            ...options.allowAddress,
+          ],
+        },
+        authorities: operator.authorities,
       });
       using passage = await gate.open({ allowedHosts, secrets: [], limits });
       const writable = folders.filter((folder) => !folder.readOnly);
@@ -137,8 +153,8 @@ export function addExec(program: Command): void {
     });
 }
 
-/** There is one step here, so what is asked for is its own; what only a host says is said, too. */
-function limitsOfCommand({ limit, time, memory }: Options): Limits {
+/** There is one step here, so what is asked for is its own; what only a host says is said, too, and comes before what the operator's file has. */
+function limitsOfCommand({ limit, time, memory }: Options, configured: AskedHostLimits): Limits {
   if (time !== undefined) checkLimit("--time", "time", time);
   if (memory !== undefined) checkLimit("--memory", "memory", memory);
   const named = askedLimits(limit);
@@ -165,7 +181,7 @@ function limitsOfCommand({ limit, time, memory }: Options): Limits {
     ...(time === undefined ? {} : { time }),
     ...(memory === undefined ? {} : { memory }),
   };
-  return resolveLimits(asked, hostLimits(asked));
+  return resolveLimits(asked, hostLimits({ ...configured, ...asked }));
 }
 
 /** Read whole, because a guest may come back to it; so it has a ceiling. */

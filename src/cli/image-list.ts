@@ -43,8 +43,12 @@ export function addImageList(image: Command): void {
         process.stdout.write("No images here\n");
         return;
       }
-      const rows = found.map((item) => [
-        item.references.join(", ") || "-",
+      // A name is a line, as docker has it: an image with many of them would make every line as long as all.
+      const named = found.flatMap((item) =>
+        (item.references.length === 0 ? ["-"] : item.references).map((name) => ({ ...item, name })),
+      );
+      const rows = named.map((item) => [
+        item.name,
         options.digests ? item.digest : item.digest.slice(0, "sha256:".length + 12),
         item.packaging,
         bytes(item.sizeBytes),

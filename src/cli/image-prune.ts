@@ -38,14 +38,15 @@ Examples:
       await using images = await openKeptImages();
       const gone = await images.prune(choice(options, await images.list()));
       for (const { digest, references, sizeBytes } of gone) {
-        const line = options.json
-          ? escaped(JSON.stringify({ digest, references, sizeBytes }))
-          : `${references[0] ?? digest} removed`;
-        process.stdout.write(`${line}\n`);
+        const names = references.length === 0 ? [digest] : references;
+        const lines = options.json
+          ? [escaped(JSON.stringify({ digest, references, sizeBytes }))]
+          : names.map((name) => `${name} removed`);
+        process.stdout.write(`${lines.join("\n")}\n`);
       }
       const freed = gone.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
       if (!options.json) {
-        process.stdout.write(`${counted(gone.length, "image")} removed, ${bytes(freed)} free\n`);
+        process.stdout.write(`${counted(gone.length, "image")} removed, ${bytes(freed)} freed\n`);
       }
     });
 }

@@ -48,7 +48,7 @@ interface Given {
   /** Module files that stand for images, by reference. */
   readonly overrides: ReadonlyMap<string, string>;
   /** The module file of any other image. */
-  readonly moduleOf: (image: string) => Promise<string>;
+  readonly moduleOf: (image: string, pullPolicy: Wasm["imagePullPolicy"]) => Promise<string>;
   readonly operator: Operator;
   /** What the host allows. */
   readonly limits: Limits;
@@ -117,7 +117,7 @@ async function inspectWasm(
 
 /** The file that `run` would load. */
 async function pathOf(
-  { module, image = "" }: Wasm,
+  { module, image = "", imagePullPolicy }: Wasm,
   { bundle, overrides, moduleOf }: Given,
 ): Promise<string> {
   const written = module ?? image;
@@ -127,7 +127,7 @@ async function pathOf(
     });
   }
   if (module !== undefined) return resolve(bundle.folder, module);
-  return overrides.get(image) ?? (await moduleOf(image));
+  return overrides.get(image) ?? (await moduleOf(image, imagePullPolicy));
 }
 
 function templated(value: object | undefined): boolean {

@@ -125,9 +125,10 @@ async function look(
     bundle,
     engine,
     overrides: new Map([...images, ...named]),
-    moduleOf: async (reference) => {
+    moduleOf: async (reference, pullPolicy) => {
       opened ??= openUserImages(operator, { limits: hostLimits }).then((found) => stack.use(found));
-      return stack.use(await (await opened).get(reference, { signal: interrupted })).module.path;
+      const options = { signal: interrupted, ...(pullPolicy ? { pullPolicy } : {}) };
+      return stack.use(await (await opened).get(reference, options)).module.path;
     },
     operator,
     limits: hostLimits,

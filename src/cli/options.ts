@@ -16,7 +16,8 @@ export function pair(option: string, text: string): readonly [string, string] {
 }
 
 /** Of every command that runs or checks steps. */
-export const configHelp = "your own atalanta.yaml: images, limits, permissions, secrets, trust";
+export const configHelp =
+  "your own atalanta.yaml: images, limits, permissions, policy, registries, repositories, secrets, trust";
 export const limitHelp =
   "the highest value of a limit that a step may ask for, such as memory=1Gi (repeatable)";
 

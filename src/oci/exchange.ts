@@ -209,5 +209,14 @@ function failureOf(
       hint: `The account has no right to ${method === "GET" || method === "HEAD" ? "read" : "write"} there, or there is none: ${login}.`,
     });
   }
-  return new Trouble("registry-refused", shortened(message));
+  // What speaks HTTPS answers so to plain HTTP, which this machine's registries are spoken to with; a registry gives its reason.
+  const plain =
+    status === 400 &&
+    url.protocol === "http:" &&
+    url.host === endpoint.base.host &&
+    errorCodes(text).length === 0;
+  if (!plain) return new Trouble("registry-refused", shortened(message));
+  return new Trouble("registry-refused", shortened(message), {
+    hint: `It was asked over plain HTTP. If it speaks HTTPS, write plainHttp: false under registries: "${endpoint.name}": of the file for --config.`,
+  });
 }

@@ -104,7 +104,16 @@ export async function verifyImage(
   },
 ): Promise<readonly Statement[]> {
   const kind = options.attestation === undefined ? "signature" : { type: options.attestation };
-  return checkSigned(reference, { ...options, kind });
+  try {
+    return await checkSigned(reference, { ...options, kind });
+  } catch (thrown) {
+    if (!(thrown instanceof Failure && thrown.code === "image-signature")) throw thrown;
+    const { message, hint } = thrown;
+    throw new Failure("image-signature", `${formatReference(reference)}: ${message}`, {
+      cause: thrown,
+      ...(hint === undefined ? {} : { hint }),
+    });
+  }
 }
 
 /** `ghcr.io:443` is `ghcr.io`, and so no way around a rule. */

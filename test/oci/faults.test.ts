@@ -67,7 +67,14 @@ describe("A registry that answers", () => {
       /answered 403 \(DENIED\)$/,
       /no right to read there/,
     ],
-    [400, "<html><body>Bad", "registry-refused", /answered 400$/, /^$/],
+    [400, "<html><body>Bad", "registry-refused", /answered 400$/, /plainHttp: false/],
+    [
+      400,
+      '{"errors":[{"code":"NAME_INVALID"}]}',
+      "registry-refused",
+      /answered 400 \(NAME_INVALID\)$/,
+      /^$/,
+    ],
     [
       405,
       '{"message":"not\\u001b[31m here\\nat all"}',
@@ -77,7 +84,7 @@ describe("A registry that answers", () => {
     ],
     [501, "", "registry-refused", /answered 501$/, /^$/],
   ] as const) {
-    test(`${status} is not asked again: ${code}`, async () => {
+    test(`${status} is not asked again: ${code}, ${body.slice(0, 40)}`, async () => {
       await using it = await bad(() => answer(status, body));
       await assert.rejects(manifest(it), failed(code, message, hint));
       assert.equal(it.seen.length, 1);
