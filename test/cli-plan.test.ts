@@ -143,6 +143,18 @@ describe("atalanta", () => {
     assert.equal(jsonLines(json.stderr)[0]?.["code"], "invalid-argument");
   });
 
+  test("kubectl finds it as a plugin", () => {
+    const { status, stdout } = spawnSync(
+      join(root, "bin/kubectl-atalanta.js"),
+      ["submit", "--help"],
+      {
+        encoding: "utf8",
+      },
+    );
+    assert.equal(status, 0);
+    assert.match(stdout, /^Usage: atalanta submit/);
+  });
+
   test("without a build, bin says what to run; with an older Node and no newer one, too", (context) => {
     const folder = join(home.folder, "package");
     mkdirSync(join(folder, "bin"), { recursive: true });

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
-import type { Kind } from "../../src/kubernetes/mod.ts";
+import { parse } from "yaml";
+import { recordOf, type Kind, type KubeObject } from "../../src/kubernetes/mod.ts";
 import { crdKind } from "./cluster.ts";
 import { clusterTests } from "./needed.ts";
 import { ClusterSetting } from "./setting.ts";
@@ -52,7 +54,7 @@ describe("atalanta doctor", clusterTests, () => {
       );
     });
 
-  const controller = (tag: string, container: object = {}): object => ({
+  const controller = (tag: string, container: object = {}): KubeObject => ({
     apiVersion: "apps/v1",
     kind: "Deployment",
     metadata: { name: "workflow-controller", namespace: "argo" },
@@ -74,6 +76,36 @@ describe("atalanta doctor", clusterTests, () => {
     },
   });
 
+  test("the values for Argo's chart are what it asks for", async () => {
+    const text = await readFile(
+      resolve(import.meta.dirname, "../../deploy/argo/values.yaml"),
+      "utf8",
+    );
+    const { extraEnv, extraArgs } = recordOf(recordOf(parse(text))["controller"]);
+    const made = controller("v4.1.2", { env: extraEnv, args: extraArgs });
+    await setting.admin.create(deployments, made);
+    // As Argo's chart writes it.
+    const name = "workflow-controller-configmap";
+    await setting.admin.create(configMaps, {
+      metadata: { name, namespace: "argo" },
+      data: { config: "parallelism: 5\n" },
+    });
+    try {
+      const { found } = await doctor();
+      for (const check of ["requeue-time", "qps"])
+        assert.equal(found.get(check)?.level, "ok", JSON.stringify(found.get(check)));
+      assert.equal(found.get("agent-pods")?.level, "bad");
+      assert.match(found.get("agent-pods")?.fix ?? "", /kubectl edit .* to the text of config/);
+      const data = { config: "parallelism: 5\n", disableAgentPodCreation: "true" };
+      await setting.admin.patch(configMaps, name, { data }, { namespace: "argo" });
+      const both = (await doctor()).found.get("agent-pods");
+      assert.match(both?.message ?? "", /does not start with that/);
+    } finally {
+      await setting.admin.delete(deployments, "workflow-controller", { namespace: "argo" });
+      await setting.admin.delete(configMaps, name, { namespace: "argo" });
+    }
+  });
+
   test("a cluster without a controller and an agent", async () => {
     const { code, found } = await doctor();
     assert.equal(code, 0);
@@ -88,7 +120,7 @@ describe("atalanta doctor", clusterTests, () => {
   test("an untuned controller of 4.1: each obstacle with what to do, and after that none", async () => {
     const at = { namespace: "argo" };
     const { admin } = setting;
-    await admin.create(deployments, controller("v4.1.2") as never, at);
+    await admin.create(deployments, controller("v4.1.2"), at);
     const before = await doctor();
     assert.equal(before.code, 1);
     assert.equal(before.found.get("argo-version")?.level, "ok");
@@ -115,7 +147,7 @@ describe("atalanta doctor", clusterTests, () => {
       env: [{ name: "DEFAULT_REQUEUE_TIME", value: "100ms" }],
     };
     await admin.delete(deployments, "workflow-controller", at);
-    await admin.create(deployments, controller("v4.1.2", tuned) as never, at);
+    await admin.create(deployments, controller("v4.1.2", tuned), at);
     await admin.create(clusterRoles, {
       metadata: { name: "patches" },
       rules: [
@@ -136,7 +168,7 @@ describe("atalanta doctor", clusterTests, () => {
       assert.equal(after.found.get(check)?.level, "ok", check);
     }
     await admin.delete(deployments, "workflow-controller", at);
-    await admin.create(deployments, controller("v3.6.10") as never, at);
+    await admin.create(deployments, controller("v3.6.10"), at);
     assert.equal((await doctor()).found.get("argo-version")?.level, "bad");
   });
 

@@ -255,6 +255,13 @@ class Doctor {
         fix: "Correct it; the controller does not start with it.",
       };
     }
+    if (config !== undefined && Object.keys(data).length > 1)
+      return {
+        check,
+        level: "bad",
+        message: `workflow-controller-configmap in ${namespace} has the key config and others beside it, and the controller does not start with that`,
+        fix: "Move what the other keys say into the text of config.",
+      };
     if (value === true || value === "true")
       return {
         check,
@@ -266,7 +273,10 @@ class Doctor {
       level: "bad",
       message:
         "The controller starts an agent pod of its own for each workflow, which fails Wasm steps: disableAgentPodCreation is not set",
-      fix: `kubectl patch configmap workflow-controller-configmap -n ${namespace} --type merge -p '{"data":{"disableAgentPodCreation":"true"}}'`,
+      fix:
+        config === undefined
+          ? `kubectl patch configmap workflow-controller-configmap -n ${namespace} --type merge -p '{"data":{"disableAgentPodCreation":"true"}}'`
+          : `kubectl edit configmap workflow-controller-configmap -n ${namespace}  # and add the line "disableAgentPodCreation: true" to the text of config; a key beside it keeps the controller from starting`,
     };
   }
 

@@ -37,3 +37,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [get]
 {{- end }}
 {{- end }}
+
+{{- define "atalanta.image" -}}
+{{- $name := required "image.repository is needed: a container image with atalanta in it, as `npm run image -- --push NAME` makes it" .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+{{ $name }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ $name }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
