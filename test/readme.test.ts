@@ -88,7 +88,7 @@ describe("--help", () => {
     ([, name = ""]) => name,
   );
   // Those that need a cluster are run by test/cluster.
-  const onCluster = new Set(["agent", "doctor", "submit"]);
+  const onCluster = new Set(["agent", "doctor", "submit", "webhook"]);
   const within = [
     ...home.run(["image", "--help"]).stdout.matchAll(/^ {2}([a-z]+)(?:\|[a-z]+)? [[<]/gm),
   ].map(([, name = ""]) => ["image", name]);

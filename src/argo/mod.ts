@@ -8,3 +8,4 @@ export { diagnose, type Finding } from "./doctor/mod.ts";
 export { createHttpSteps } from "./http/mod.ts";
 export { createForeignSteps, type ForeignPlugin } from "./foreign/mod.ts";
 export { createPluginServer } from "./plugin/mod.ts";
+export { allowWasmKey, createWebhook, forgetWasmKey } from "./webhook/mod.ts";

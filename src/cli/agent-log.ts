@@ -1,4 +1,4 @@
-const levels = ["debug", "info", "warn", "error"] as const;
+export const levels = ["debug", "info", "warn", "error"] as const;
 export type Level = (typeof levels)[number];
 
 /** A line of JSON for each thing that happens, on stderr. */

@@ -8,7 +8,7 @@ import { listening } from "../network/mod.ts";
 import { logEnded, openSteps, serveSteps, stepOptions, type StepOptions } from "./cluster-steps.ts";
 import { AgentLog } from "./agent-log.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
-import { collect, pair, positive } from "./options.ts";
+import { address as addressOf, collect, pair, positive } from "./options.ts";
 
 interface Options extends StepOptions {
   readonly namespace: readonly string[];
@@ -190,12 +190,7 @@ async function listen(
   agent: Pick<Agent, "waiting" | "running">,
   isReady: () => boolean,
 ): Promise<Server> {
-  const [, host = "", port = ""] = /^(?:\[?([^\]]*)\]?:)?(\d{1,5})$/.exec(address) ?? [];
-  if (port === "") {
-    throw new Failure("invalid-argument", `--listen "${address}" is no address`, {
-      hint: "Write HOST:PORT, such as 0.0.0.0:9464.",
-    });
-  }
+  const { host, port } = addressOf("--listen", address);
   const server = createServer((request, response) => {
     const path = request.url ?? "";
     const text = (status: number, body: string): void => {
@@ -214,10 +209,6 @@ async function listen(
   });
   server.headersTimeout = 5000;
   server.maxConnections = 64;
-  await listening(server, {
-    host: host === "" ? "127.0.0.1" : host,
-    port: Number(port),
-    hint: "Name another address with --listen.",
-  });
+  await listening(server, { host, port, hint: "Name another address with --listen." });
   return server;
 }

@@ -2,19 +2,19 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { rootCertificates } from "node:tls";
-import { InvalidArgumentError, type Command } from "commander";
+import type { Command } from "commander";
 import type { Cluster } from "../kubernetes/mod.ts";
 import type { NodeResult, Step, StepExecutor } from "../argo/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";
 import { loopbackAddresses, privateAddresses } from "../network/mod.ts";
 import { parseTrust } from "../runner/mod.ts";
-import type { AgentLog, Level } from "./agent-log.ts";
+import { levels, type AgentLog, type Level } from "./agent-log.ts";
 import { clusterOptions, openCluster, type ClusterFlags } from "./cluster.ts";
 import { readOperatorFile } from "./configuration.ts";
 import { homeFolder } from "./home.ts";
-import { interrupted } from "./interrupt.ts";
+import { toldToEnd } from "./interrupt.ts";
 import { limitsOfHost } from "./limits.ts";
-import { collect, configHelp, limitHelp } from "./options.ts";
+import { collect, configHelp, limitHelp, oneOf } from "./options.ts";
 
 /** Of every command that executes steps of a cluster. */
 export interface StepOptions extends ClusterFlags {
@@ -48,12 +48,7 @@ export function stepOptions(command: Command): Command {
       [],
     )
     .option("--drain <duration>", "how long steps may go on after SIGTERM", "25s")
-    .option(
-      "--log-level <level>",
-      "debug, info, warn or error",
-      oneOf("debug", "info", "warn", "error"),
-      "info",
-    );
+    .option("--log-level <level>", levels.join(", "), oneOf(...levels), "info");
 }
 
 /** For artifacts on their way; what agents left behind that are dead is removed. */
@@ -78,28 +73,14 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** One of some words. */
-function oneOf<Word extends string>(...words: readonly Word[]): (text: string) => Word {
-  return (text) => {
-    const found = words.find((word) => word === text);
-    if (found !== undefined) return found;
-    throw new InvalidArgumentError(`Write ${words.join(" or ")}.`);
-  };
-}
-
 /** Serves until the process is told to end, and lets what runs end then. */
 export async function serveSteps(
   drainMs: number,
   work: { readonly ending?: () => void; readonly drain: (signal: AbortSignal) => Promise<void> },
 ): Promise<void> {
-  await new Promise<void>((resolve) => {
-    if (interrupted.aborted) resolve();
-    interrupted.addEventListener("abort", () => resolve(), { once: true });
-  });
+  await toldToEnd();
   work.ending?.();
   await work.drain(AbortSignal.timeout(drainMs));
-  // It did what it was asked to.
-  process.once("exit", () => (process.exitCode = 0));
 }
 
 /** How a step that ended is logged. */

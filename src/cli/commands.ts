@@ -63,6 +63,11 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         "Execute Wasm steps beside Argo's own agent pods",
         async () => (await import("./executor-plugin.ts")).addExecutorPlugin,
       ],
+      [
+        "webhook",
+        "Let kubectl take the wasm: key on a cluster",
+        async () => (await import("./webhook.ts")).addWebhook,
+      ],
       ["list", "List runs, the newest first", async () => (await import("./list.ts")).addList],
       [
         "get",

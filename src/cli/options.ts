@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from "commander";
 import { Failure } from "../errors/mod.ts";
 
 /** For options that may be given again. */
@@ -37,6 +38,27 @@ export function nonNegative(option: string): (text: string) => number {
     if (Number.isSafeInteger(value) && value >= 0) return value;
     throw new Failure("invalid-argument", `${option} "${text}" is no whole number`);
   };
+}
+
+/** One of some words. */
+export function oneOf<Word extends string>(...words: readonly Word[]): (text: string) => Word {
+  return (text) => {
+    const found = words.find((word) => word === text);
+    if (found !== undefined) return found;
+    throw new InvalidArgumentError(`Write ${words.join(" or ")}.`);
+  };
+}
+
+/** Where a server listens: `HOST:PORT`, or a port of this machine alone. */
+export function address(
+  option: string,
+  text: string,
+): { readonly host: string; readonly port: number } {
+  const [, host = "", port = ""] = /^(?:\[?([^\]]*)\]?:)?(\d{1,5})$/.exec(text) ?? [];
+  if (port !== "") return { host: host === "" ? "127.0.0.1" : host, port: Number(port) };
+  throw new Failure("invalid-argument", `${option} "${text}" is no address`, {
+    hint: "Write HOST:PORT, such as 0.0.0.0:9464.",
+  });
 }
 
 export const allowAddressHelp: string =

@@ -21,10 +21,24 @@ const kinds: ReadonlyMap<string, Kind> = new Map(
       ["rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding"],
       ["networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy"],
       ["policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget"],
+      ["", "v1", "services", "Service"],
+      ["batch", "v1", "jobs", "Job"],
+      [
+        "admissionregistration.k8s.io",
+        "v1",
+        "mutatingwebhookconfigurations",
+        "MutatingWebhookConfiguration",
+      ],
+      [
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration",
+      ],
     ] as const
   ).map(([group, version, plural, kind]) => [
     kind,
-    { group, version, plural, namespaced: !kind.startsWith("Cluster") },
+    { group, version, plural, namespaced: !/^Cluster|Configuration$/.test(kind) },
   ]),
 );
 
@@ -85,6 +99,8 @@ describe("the chart", clusterTests, () => {
       [],
       ["--set", "namespaces={team}"],
       ["--set", "authority=agent,replicas=1,networkPolicy=false,controller.role=false"],
+      ["--set", `image.digest=sha256:${"a".repeat(64)},webhook.enabled=true`],
+      ["--set", "webhook.enabled=true,webhook.definitions=false,webhook.replicas=1"],
     ]) {
       for (const object of rendered(...more)) {
         const kind = kinds.get(object.kind ?? "");
@@ -128,10 +144,12 @@ describe("the chart", clusterTests, () => {
       chart,
       ...values,
       "--set",
-      "maxSteps=10,namespaces={team}",
+      "maxSteps=10,namespaces={team},webhook.enabled=true",
     );
     assert.equal(upgraded.status, 0, upgraded.stderr);
-    const removed = run("uninstall", "agents", "-n", "atalanta", "--wait", "--timeout", "30s");
+    // There are no nodes here, so its job would not run.
+    const flags = ["-n", "atalanta", "--wait", "--timeout", "30s", "--no-hooks"];
+    const removed = run("uninstall", "agents", ...flags);
     assert.equal(removed.status, 0, removed.stderr);
     for (const kind of kinds.values()) {
       const { items } = await cluster.admin.list(kind, {

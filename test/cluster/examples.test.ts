@@ -30,6 +30,7 @@ describe("examples of commands that need a cluster", clusterTests, () => {
     stack.use(await setting.controller());
     stack.use(await setting.agent());
     await setting.cluster.namespace("argo");
+    await setting.cluster.namespace("atalanta");
     await setting.namespace("team");
     const text = readFileSync(join(root, "examples/argo/hello.yaml"), "utf8");
     writeFileSync(join(folder, "workflow.yaml"), text.replace("ghcr.io/acme/hello:1", image));
@@ -51,8 +52,8 @@ describe("examples of commands that need a cluster", clusterTests, () => {
     ATALANTA_HOME: join(folder, "home"),
   });
 
-  for (const command of clusterTests.skip ? [] : ["submit", "doctor"]) {
-    for (const line of examplesOf(command)) {
+  for (const command of clusterTests.skip ? [] : ["submit", "doctor", "webhook"]) {
+    for (const line of examplesOf(command).filter((one) => !one.includes(" serve "))) {
       test(`atalanta ${line}`, async () => {
         const { code, stdout, stderr } = await new Promise<{
           code: number;
@@ -72,7 +73,10 @@ describe("examples of commands that need a cluster", clusterTests, () => {
     }
   }
 
-  for (const line of clusterTests.skip ? [] : examplesOf("agent")) {
+  const serving = ["agent", "webhook"]
+    .flatMap(examplesOf)
+    .filter((one) => !/ (?:allow|forget)$/.test(one));
+  for (const line of clusterTests.skip ? [] : serving) {
     test(`atalanta ${line}`, async () => {
       const child = spawn(process.execPath, words(line), {
         cwd: folder,
@@ -82,7 +86,7 @@ describe("examples of commands that need a cluster", clusterTests, () => {
       let log = "";
       child.stderr.setEncoding("utf8").on("data", (text: string) => {
         log += text;
-        if (text.includes("Follows the task sets")) child.kill("SIGTERM");
+        if (/Follows the task sets|Serves API servers/.test(text)) child.kill("SIGTERM");
       });
       const [code] = (await once(child, "exit")) as [number];
       assert.equal(code, 0, log);

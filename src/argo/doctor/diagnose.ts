@@ -134,11 +134,21 @@ class Doctor {
       const at = { namespace: this.#options.namespace, dryRun: true, ...this.#call };
       const made = await this.#cluster.create(workflows, object, at);
       const [template] = listOf(recordOf(made["spec"])["templates"]).map(recordOf);
-      if (template?.["plugin"] !== undefined || template?.["wasm"] !== undefined) {
+      if (template?.["plugin"] !== undefined) {
         return {
           check: "wasm-key",
           level: "ok",
-          message: "The key wasm: of a template reaches the cluster",
+          message:
+            "Every tool may write wasm: in a template: the admission webhook makes plugin of it",
+        };
+      }
+      if (template?.["wasm"] !== undefined) {
+        return {
+          check: "wasm-key",
+          level: "bad",
+          message:
+            "The cluster keeps the key wasm: of a template and nobody makes plugin of it, so Argo finds no type in the template",
+          fix: "If the admission webhook is installed: kubectl get pods,events -A -l app.kubernetes.io/managed-by=Helm | grep webhook, and its log. If it is not: --set webhook.enabled=true for the chart, or `atalanta webhook forget`, and `atalanta submit`.",
         };
       }
       return {
