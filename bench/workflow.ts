@@ -40,6 +40,16 @@ function loop(count: number): Bundle {
   return read(`${head}        - [{name: all, template: hello, withItems: [${items}]}]\n`);
 }
 
+/** The same items in one step. */
+function mapOf(count: number): Bundle {
+  const items = JSON.stringify(Array.from({ length: count }, (_, at) => at));
+  const template = `    - name: each\n      wasm:\n        module: test/guests/hello/hello.wasm\n        map: { items: ${items}, parallelism: 16 }\n`;
+  return read(
+    head.replace("  templates:\n", `  templates:\n${template}`) +
+      "        - [{name: all, template: each}]\n",
+  );
+}
+
 function read(text: string): Bundle {
   const { bundle, problems } = readBundle([{ file: join(root, "bench.yaml"), text }]);
   if (!bundle) throw new Error(problems.map((problem) => problem.message).join("\n"));
@@ -218,6 +228,16 @@ function coldStart() {
   }
 }
 
+/** Of one step that ran that many. */
+function perItem({ msPerStep, guestMsPerStep }: Measured, count: number): Measured {
+  return {
+    steps: count,
+    msPerStep: msPerStep / count,
+    stepsPerSecond: (count / msPerStep) * 1000,
+    guestMsPerStep: guestMsPerStep / count,
+  };
+}
+
 async function main(): Promise<void> {
   const thousand = chain(1000);
   const report = {
@@ -231,6 +251,7 @@ async function main(): Promise<void> {
       normal: await measure([loop(500), loop(10_000)], "normal"),
       full: await measure([loop(500), loop(10_000)], "full"),
       engineAlone: await plain(10_000, 12),
+      map: perItem(await measure([mapOf(500), mapOf(10_000)], "normal"), 10_000),
       heapBytesPerItem: heapInChild(10_000),
     },
     coldStart: coldStart(),
@@ -242,7 +263,7 @@ async function main(): Promise<void> {
 function print(report: {
   readonly machine: string;
   readonly chain: Readonly<Record<"normal" | "full" | "engineAlone", Measured>>;
-  readonly loop: Readonly<Record<"normal" | "full" | "engineAlone", Measured>> & {
+  readonly loop: Readonly<Record<"normal" | "full" | "engineAlone" | "map", Measured>> & {
     readonly heapBytesPerItem: number;
   };
   readonly coldStart: Readonly<Partial<Record<string, Started>>>;
@@ -268,6 +289,7 @@ function print(report: {
       `${l.engineAlone.stepsPerSecond.toFixed(0)}/s through the engine alone`,
     );
   }
+  add(`map of ${l.map.steps} in one step`, `${l.map.stepsPerSecond.toFixed(0)} items/s`);
   add("live heap of an ended item", `${l.heapBytesPerItem.toFixed(0)} bytes`);
   for (const [name, { p50Ms, p90Ms } = { p50Ms: 0, p90Ms: 0 }] of Object.entries(
     report.coldStart,

@@ -239,6 +239,16 @@ function scalarOf(form: Form): Shape {
 }
 
 const pullPolicy = offered("When the image is pulled.", text(["Always", "IfNotPresent", "Never"]));
+const wasmMap = object("WasmMap", "Runs the module for each item of a list, as one step.", {
+  items: offered("The items: a list, or text that is a JSON list.", any),
+  artifact: offered(
+    "Instead of items: the input artifact that has them, as a JSON list or a JSON value a line.",
+    text(),
+  ),
+  parallelism: offered("Items at once; default 8.", whole(1, 64)),
+  maxFailures: offered("Items that may fail; default 0.", whole(0)),
+  results: offered("The output artifact that gets a line of JSON for each item.", text()),
+});
 const wasmKeys: Readonly<Record<string, Key>> = {
   image: offered("OCI reference of the module.", text()),
   imagePullPolicy: pullPolicy,
@@ -250,6 +260,10 @@ const wasmKeys: Readonly<Record<string, Key>> = {
   args: offered("Further arguments, after those of command.", list(scalar)),
   env: offered("Environment of the module; it gets nothing else.", environment),
   stdin: offered("Text on standard input.", text()),
+  map: offered(
+    "Run it for each item of a list. $(item), $(item.key) and $(index) stand for it in command, args, env and stdin; outputs.result is the list of results.",
+    wasmMap,
+  ),
   limits: offered("Ceilings of one run of the module.", limits),
   permissions: offered("What the module may do; nothing by default.", permissions),
   trust: offered(

@@ -2,7 +2,7 @@ import { Failure } from "../errors/mod.ts";
 import { resolveLimits, type Limits } from "../limits/mod.ts";
 import { reportDoubles, reportSize } from "./calls.ts";
 import type { Found } from "./check.ts";
-import type { Artifact, Parameter, Template } from "./model.ts";
+import type { Artifact, Parameter, Template, WasmMap } from "./model.ts";
 import type { Origins } from "./shape.ts";
 import type { Report, Spot } from "./source.ts";
 
@@ -50,6 +50,7 @@ export function checkLeaf(
     const what = wasm.image === undefined ? "neither image nor module" : "image and module";
     report.problem(origins.spot(wasm), `wasm has ${what}`, "Give one of the two.");
   }
+  if (wasm?.map) checkMap(wasm.map, template, report, origins);
   for (const key of ["container", "script"] as const) {
     const container = template[key];
     if (container?.image === "")
@@ -94,6 +95,57 @@ export function checkLeaf(
         "Give each a path of its own.",
       );
     paths.set(path, name);
+  }
+}
+
+/** A map has one list of items, and leaves one of results. */
+function checkMap(
+  map: WasmMap,
+  template: Pick<Template, "inputs" | "outputs">,
+  report: Report,
+  origins: Origins,
+): void {
+  const { items, artifact, results } = map;
+  if ((items === undefined) === (artifact === undefined)) {
+    const what = items === undefined ? "neither items nor artifact" : "items and artifact";
+    report.problem(origins.spot(map), `map has ${what}`, "Give one of the two.");
+  }
+  if (items !== undefined && typeof items !== "string" && !Array.isArray(items)) {
+    report.problem(
+      origins.part(map, "items") ?? origins.spot(map),
+      "map.items is no list",
+      "Write a list, or text that is a JSON list.",
+    );
+  }
+  const inputs = template.inputs?.artifacts ?? [];
+  if (artifact !== undefined && !inputs.some(({ name }) => name === artifact)) {
+    report.problem(
+      origins.part(map, "artifact") ?? origins.spot(map),
+      `There is no input artifact "${artifact}"`,
+      "Add it to inputs.artifacts, with a path.",
+    );
+  }
+  const outputs = template.outputs?.artifacts ?? [];
+  if (results !== undefined && !outputs.some(({ name }) => name === results)) {
+    report.problem(
+      origins.part(map, "results") ?? origins.spot(map),
+      `There is no output artifact "${results}"`,
+      "Add it to outputs.artifacts, with a path.",
+    );
+  }
+  const files = [
+    ...(template.outputs?.parameters ?? []).filter(
+      ({ valueFrom }) => valueFrom?.path !== undefined,
+    ),
+    ...outputs.filter(({ name }) => name !== results),
+  ];
+  for (const output of files) {
+    report.problem(
+      origins.spot(output),
+      `The output "${output.name}" has one path, and a map has many items that would write to it`,
+      "Read outputs.result, or name one output artifact as map.results.",
+      "workflow-unsupported",
+    );
   }
 }
 

@@ -155,6 +155,16 @@ export interface Wasm {
   readonly limits?: AskedLimits;
   readonly trust?: "thread" | "process" | "pod";
   readonly permissions?: { readonly http?: { readonly allowedHosts?: readonly AskedHost[] } };
+  readonly map?: WasmMap;
+}
+
+/** Runs a module for each item of a list, as one step. */
+export interface WasmMap {
+  readonly items?: string | readonly unknown[];
+  readonly artifact?: string;
+  readonly parallelism?: number;
+  readonly maxFailures?: number;
+  readonly results?: string;
 }
 
 export interface EnvironmentVariable {

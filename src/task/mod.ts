@@ -140,6 +140,22 @@ export interface WasmProgram {
   readonly trust?: Trust;
   /** Where it may send HTTP requests, if the operator allows that too; nowhere when absent. */
   readonly allowedHosts?: readonly AskedHost[];
+  /** Absent: it runs once. */
+  readonly map?: MapProgram;
+}
+
+/** A program that runs once for each item of a list, as one task. */
+export interface MapProgram {
+  /** A list, or text that is a JSON list. */
+  readonly items?: string | readonly unknown[];
+  /** Instead: the input artifact that has the items, as a JSON list or a JSON value a line. */
+  readonly artifact?: string;
+  /** Items at once; default 8, at most 64. */
+  readonly parallelism?: number;
+  /** Items that may fail; default none. */
+  readonly maxFailures?: number;
+  /** The output artifact that gets a line of JSON for each item; also for results that are too large for `outputs.result`. */
+  readonly results?: string;
 }
 
 /** An image that a container runtime runs. */
@@ -227,7 +243,7 @@ interface Timings {
 }
 
 /** What a module took. */
-interface Usage {
+export interface Usage {
   readonly cpuMs: number;
   readonly wallMs: number;
   /** Linear memory at its highest. */
@@ -237,6 +253,8 @@ interface Usage {
   readonly filesBytesWritten: number;
   /** HTTP requests that went out, by host; absent when there were none. */
   readonly http?: readonly HostUsage[];
+  /** Of a map. */
+  readonly items?: { readonly count: number; readonly failed: number };
 }
 
 /** How a task ended. `Failed` is the program's fault and `Error` everything else, as in Argo. */

@@ -7,12 +7,12 @@ import { depotOf, transferred, type Sources } from "./inputs.ts";
 import type { Copy, OutputArtifact, Task, TaskResult } from "./mod.ts";
 
 /** Largest `outputs.result` and output parameter: Argo keeps both in the workflow object. */
-const parameterBytes = 256 * 1024;
+export const parameterBytes: number = 256 * 1024;
 
 /** Stores what was collected. Everything that can be had is had, and `problem` is the first thing that could not. */
 export async function takeOutputs(
   task: Task,
-  left: { readonly stdout: Uint8Array; readonly collected: readonly Collected[] },
+  left: { readonly stdout: Uint8Array | undefined; readonly collected: readonly Collected[] },
   sources: Sources,
 ): Promise<{ readonly outputs: TaskResult["outputs"]; readonly problem: Failure | undefined }> {
   const { store } = sources;
@@ -48,7 +48,7 @@ export async function takeOutputs(
     }
   }
   let result: string | undefined;
-  if (task.outputs.result) {
+  if (task.outputs.result && left.stdout) {
     if (left.stdout.length <= parameterBytes) result = trimmed(left.stdout);
     else problem ??= tooLarge("outputs.result", left.stdout.length);
   }
@@ -125,7 +125,7 @@ async function parameter(
 }
 
 /** Argo takes one newline from the end, no more. */
-function trimmed(bytes: Uint8Array): string {
+export function trimmed(bytes: Uint8Array): string {
   const text = Buffer.from(bytes).toString();
   return text.endsWith("\n") ? text.slice(0, -1) : text;
 }

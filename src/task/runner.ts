@@ -14,16 +14,19 @@ import { strongest, type Runners, type Trust } from "../runner/mod.ts";
 import { createGate, type Gate, type Passage } from "../network/mod.ts";
 import { makeReady, type ModuleSources } from "./program.ts";
 import { checkedPath, depotOf, inputContent, transferred, type Sources } from "./inputs.ts";
-import { sendLog, takeOutputs } from "./outputs.ts";
+import { itemsOf, runMap, type MapOptions, type Mapped } from "./map.ts";
+import { parameterBytes, sendLog, takeOutputs } from "./outputs.ts";
 import { createLog, type Log } from "./log.ts";
 import type {
   ContainerProgram,
   ContainerRunner,
   Depot,
+  MapProgram,
   RunTaskOptions,
   Task,
   TaskResult,
   TaskRunner,
+  Usage,
   WasmProgram,
 } from "./mod.ts";
 
@@ -52,7 +55,8 @@ interface Ended extends Pick<
   TaskResult,
   "phase" | "message" | "exitCode" | "stack" | "failure" | "usage" | "moduleDigest" | "imageDigest"
 > {
-  readonly stdout: Uint8Array;
+  /** Absent: it has no result. */
+  readonly stdout: Uint8Array | undefined;
   readonly collected: readonly Collected[];
   readonly limitsReached: readonly LimitKey[];
 }
@@ -167,40 +171,109 @@ class Runner implements TaskRunner {
     timings.pullMs = ready.pullMs;
     timings.compileMs = ready.compileMs;
     const inputs = await this.#inputs(task, run);
-    using passage = await this.#passage(task, program, limits);
+    const items = program.map && (await this.#items(task, program.map, inputs));
+    using passage = await this.#passage(task, program, forItems(limits, items));
+    const given = [...ready.environment, ...environment(task), ...(passage?.environment ?? [])];
+    const mounts = [
+      ...ready.mounts.map((mount) => uncovered(mount, inputs)),
+      ...parents(collect),
+      ...inputs.map((input) => ({ ...input, readOnly: false })),
+    ];
+    const http = passage && program.allowedHosts ? { http: passage.http } : {};
+    const requests = (): Pick<Usage, "http"> =>
+      passage && passage.usage.length > 0 ? { http: passage.usage } : {};
+    const found = {
+      moduleDigest: ready.module.digest,
+      ...(ready.imageDigest === undefined ? {} : { imageDigest: ready.imageDigest }),
+    };
+    if (program.map && items) {
+      const mapped = await this.#map(task, { map: program.map, items }, run, (fill, own) =>
+        engine.run(
+          ready.module,
+          {
+            arguments: ready.arguments.map(fill),
+            environment: new Map([
+              ...given.map(([key, text]) => [key, fill(text)] as const),
+              ...own.environment,
+            ]),
+            mounts,
+            collect: [],
+            limits: own.limits,
+            ...(task.stdin === undefined ? {} : { stdin: Buffer.from(fill(task.stdin)) }),
+          },
+          { signal: own.signal, onOutput: own.onOutput, ...http },
+        ),
+      );
+      return { ...mapped, usage: { ...mapped.usage, ...requests() }, ...found };
+    }
     const result = await engine.run(
       ready.module,
       {
         arguments: ready.arguments,
-        environment: new Map([
-          ...ready.environment,
-          ...environment(task),
-          ...(passage?.environment ?? []),
-        ]),
-        mounts: [
-          ...ready.mounts.map((mount) => uncovered(mount, inputs)),
-          ...parents(collect),
-          ...inputs.map((input) => ({ ...input, readOnly: false })),
-        ],
+        environment: new Map(given),
+        mounts,
         collect,
         limits,
         ...stdin(task),
       },
-      passage && program.allowedHosts ? { ...run.options, http: passage.http } : run.options,
+      { ...run.options, ...http },
     );
     timings.instantiateMs = result.usage.instantiateMs;
     timings.runMs = result.usage.runMs;
     const { stdout, collected, limitsReached } = result;
-    const { cpuMs, runMs: wallMs, memoryBytes, filesCreated, filesBytesWritten } = result.usage;
-    const http = passage && passage.usage.length > 0 ? { http: passage.usage } : {};
     return {
       ...explained(withLimits(end(result), result, limits), passage),
       stdout,
       collected,
       limitsReached,
-      usage: { cpuMs, wallMs, memoryBytes, filesCreated, filesBytesWritten, ...http },
-      moduleDigest: ready.module.digest,
-      ...(ready.imageDigest === undefined ? {} : { imageDigest: ready.imageDigest }),
+      usage: { ...usageOf(result), ...requests() },
+      ...found,
+    };
+  }
+
+  #items(task: Task, map: MapProgram, inputs: readonly Input[]): Promise<readonly unknown[]> {
+    checkMap(task, map);
+    return itemsOf(map, (name) => {
+      const path = task.inputs.find((input) => input.name === name)?.path;
+      return inputs.find((input) => input.path === path)?.content;
+    });
+  }
+
+  /** One run for each item; what they leave is the list of their results. */
+  async #map(
+    task: Task,
+    { map, items }: { readonly map: MapProgram; readonly items: readonly unknown[] },
+    { limits, timings, options }: Running,
+    invoke: MapOptions["invoke"],
+  ): Promise<Ended & { readonly usage: Usage }> {
+    const begun = performance.now();
+    const mapped = await runMap(map, items, {
+      invoke,
+      limits,
+      timeoutMs: task.timeoutMs,
+      signal: options.signal,
+      write: (stream, bytes) => options.onOutput?.(stream, bytes),
+    });
+    const { list, lines, count, failures, usage, limitsReached } = mapped;
+    timings.instantiateMs = usage.instantiateMs;
+    timings.runMs = performance.now() - begun;
+    const results = task.outputs.artifacts.find(({ name }) => name === map.results);
+    const isLong = list.length > parameterBytes && results !== undefined;
+    return {
+      ...endOfMap(mapped, limits),
+      stdout: isLong ? undefined : list,
+      collected: results
+        ? [
+            {
+              path: results.path,
+              kind: "file",
+              mode: 0o644,
+              content: { kind: "bytes", bytes: lines },
+            },
+          ]
+        : [],
+      limitsReached,
+      usage: { ...usageOf({ usage }), wallMs: timings.runMs, items: { count, failed: failures } },
     };
   }
 
@@ -312,6 +385,54 @@ function end(result: Result): End {
   }
   const phase = result.kind === "stopped" && result.failure.code !== "aborted" ? "Failed" : "Error";
   return { phase, message: result.failure.message, failure: result.failure };
+}
+
+/** The requests of all items go through one gate. */
+function forItems(limits: Limits, items: readonly unknown[] | undefined): Limits {
+  if (!items) return limits;
+  const { httpRequests, httpBytes } = limits;
+  const all = (one: number): number =>
+    Math.min(Number.MAX_SAFE_INTEGER, one * Math.max(1, items.length));
+  return { ...limits, httpRequests: all(httpRequests), httpBytes: all(httpBytes) };
+}
+
+/** What an engine counted, as a task tells it. */
+function usageOf({ usage }: Pick<Result, "usage">): Usage {
+  const { cpuMs, runMs, memoryBytes, filesCreated, filesBytesWritten } = usage;
+  return { cpuMs, wallMs: runMs, memoryBytes, filesCreated, filesBytesWritten };
+}
+
+function endOfMap({ end: last, count, failures }: Mapped, limits: Limits): End {
+  if (!last?.failed) return { phase: "Succeeded", exitCode: 0 };
+  const { failed, index } = last;
+  const own: End =
+    failed instanceof Failure
+      ? { ...asError(failed), ...(failed.code === "limit-time" ? { phase: "Failed" } : {}) }
+      : withLimits(end(failed), failed, limits);
+  const so = failures === 1 ? "" : `, and ${failures - 1} before it`;
+  return { ...own, message: `Item ${index} of ${count} failed${so}: ${own.message ?? own.phase}` };
+}
+
+/** A map leaves one list; the files of its items would have one path for all. */
+function checkMap({ outputs }: Task, { results }: MapProgram): void {
+  const [parameter] = outputs.parameters;
+  const artifact = outputs.artifacts.find(({ name }) => name !== results);
+  const other = parameter ?? artifact;
+  if (other) {
+    throw new Failure(
+      "workflow-unsupported",
+      `The output "${other.name}" has one path, and a map has many items that would write to it`,
+      { hint: "Read outputs.result, or name one output artifact as map.results." },
+    );
+  }
+  if (results === undefined || outputs.artifacts.length > 0) return;
+  throw new Failure(
+    "workflow-invalid",
+    `map.results names "${results}", and there is no such output artifact`,
+    {
+      hint: "Add it to outputs.artifacts, with a path.",
+    },
+  );
 }
 
 /** A program that failed after its requests did rarely says why. */

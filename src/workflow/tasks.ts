@@ -67,6 +67,7 @@ function wasm(program: Wasm, bundle: Bundle, digest: string | undefined): WasmPr
     ...(program.permissions?.http?.allowedHosts
       ? { allowedHosts: program.permissions.http.allowedHosts }
       : {}),
+    ...(program.map ? { map: program.map } : {}),
   };
 }
 

@@ -220,6 +220,59 @@ describe("workflows of Argo's on a cluster", clusterTests, () => {
     );
   });
 
+  test("a map of 10,000 items is one node, with a result that the next step reads", async () => {
+    const pages = JSON.stringify(Array.from({ length: 10_000 }, (_, at) => at));
+    await setting.submit("map", {
+      entrypoint: "main",
+      templates: [
+        {
+          name: "each",
+          inputs: { parameters: [{ name: "pages" }] },
+          plugin: {
+            wasm: {
+              image: setting.image,
+              args: ["echo", "$(item)"],
+              map: { items: "{{inputs.parameters.pages}}", parallelism: 16, results: "all" },
+            },
+          },
+          outputs: { artifacts: [{ name: "all", path: "/out/all", archive: { none: {} } }] },
+        },
+        say(),
+        {
+          name: "main",
+          steps: [
+            [
+              {
+                name: "each",
+                template: "each",
+                arguments: { parameters: [{ name: "pages", value: pages }] },
+              },
+            ],
+            [
+              {
+                name: "all",
+                template: "say",
+                arguments: {
+                  parameters: [{ name: "text", value: "{{steps.each.outputs.result}}" }],
+                },
+              },
+            ],
+          ],
+        },
+      ],
+    });
+    const over = await setting.ended("map", "default", 60);
+    assert.equal(phaseOf(over), "Succeeded", JSON.stringify(over["status"]).slice(0, 2000));
+    const nodes = Object.values(recordOf(recordOf(over["status"])["nodes"])).map(recordOf);
+    assert.equal(nodes.filter(({ type }) => type === "Plugin").length, 2);
+    assert.equal(nodeOf(over, "map[0].each").outputs?.result, pages);
+    const key = [...setting.s3.bucket("artifacts").keys()].find((one) =>
+      /^map\/.*\/all$/.test(one),
+    );
+    const lines = String(await setting.s3.get("artifacts", key ?? ""));
+    assert.equal(lines.trimEnd().split("\n").length, 10_000);
+  });
+
   test("letterflow, as its users write it, makes of a letter in the repository what it makes on one machine", async () => {
     const example = join(import.meta.dirname, "../../examples/letterflow");
     for (const file of globSync("*.wasm", { cwd: join(example, "guests") })) {

@@ -122,6 +122,7 @@ class Steps implements WasmSteps {
         ...(wasm.permissions?.http?.allowedHosts
           ? { allowedHosts: wasm.permissions.http.allowedHosts }
           : {}),
+        ...(wasm.map ? { map: wasm.map } : {}),
       },
       environment: await environmentOf(wasm.env ?? [], tenant),
       ...(wasm.stdin === undefined ? {} : { stdin: wasm.stdin }),
