@@ -24,8 +24,20 @@ interface Lock {
   readonly packages: Readonly<Record<Architecture, readonly Package[]>>;
 }
 
-/** The C library, and what Node's own program is linked with. */
-const wanted = ["libatomic1", "libc6", "libgcc-s1", "libstdc++6", "gcc-14-base"];
+/** The C library, what Node's own program is linked with, and what puts up the walls of runner processes. */
+const wanted = [
+  "coreutils",
+  "gcc-14-base",
+  "libatomic1",
+  "libc6",
+  "libcap-ng0",
+  "libgcc-s1",
+  "libsmartcols1",
+  "libstdc++6",
+  "util-linux",
+];
+/** Of their programs, those that the runner looks for (src/runner/walls.ts). There is no shell. */
+const programs = new Set(["choom", "prlimit", "setpriv", "true", "unshare"]);
 const lockFile = join(import.meta.dirname, "packages.json");
 /** No package of these is larger. */
 const packageBytes = 64 * 1024 * 1024;
@@ -33,6 +45,7 @@ const packageBytes = 64 * 1024 * 1024;
 /** Of documentation, only what a licence wants to come along; what is not a program's is left out. */
 function isKept(path: string): boolean {
   if (path.startsWith("usr/share/doc/")) return path.endsWith("/copyright");
+  if (path.startsWith("usr/bin/")) return programs.has(path.slice("usr/bin/".length));
   return !/^(?:etc|var|usr\/share|usr\/sbin|usr\/bin|sbin|bin|usr\/lib\/[^/]+\/gconv|usr\/libexec|usr\/lib\/locale)\//.test(
     `${path}/`,
   );

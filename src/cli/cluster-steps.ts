@@ -5,7 +5,8 @@ import { rootCertificates } from "node:tls";
 import type { Command } from "commander";
 import type { Cluster } from "../kubernetes/mod.ts";
 import type { NodeResult, Step, StepExecutor } from "../argo/mod.ts";
-import { parseDurationMs } from "../limits/mod.ts";
+import { Failure } from "../errors/mod.ts";
+import { parseBytes, parseDurationMs } from "../limits/mod.ts";
 import { loopbackAddresses, privateAddresses } from "../network/mod.ts";
 import { parseTrust } from "../runner/mod.ts";
 import { levels, type AgentLog, type Level } from "./agent-log.ts";
@@ -14,7 +15,7 @@ import { readOperatorFile } from "./configuration.ts";
 import { homeFolder } from "./home.ts";
 import { toldToEnd } from "./interrupt.ts";
 import { limitsOfHost } from "./limits.ts";
-import { collect, configHelp, limitHelp, oneOf } from "./options.ts";
+import { collect, configHelp, limitHelp, oneOf, positive } from "./options.ts";
 
 /** Of every command that executes steps of a cluster. */
 export interface StepOptions extends ClusterFlags {
@@ -23,6 +24,8 @@ export interface StepOptions extends ClusterFlags {
   readonly config?: string;
   readonly limit: readonly string[];
   readonly storeAddress: readonly string[];
+  readonly maxNamespaceCpus?: number;
+  readonly maxNamespaceMemory?: string;
   readonly drain: string;
   readonly logLevel: Level;
 }
@@ -46,6 +49,15 @@ export function stepOptions(command: Command): Command {
       "addresses where stores of artifacts and the hosts of http templates may be, beside public ones (repeatable; default: private networks)",
       collect,
       [],
+    )
+    .option(
+      "--max-namespace-cpus <number>",
+      "processors that the modules of one namespace compute on at once (default: all)",
+      positive("--max-namespace-cpus"),
+    )
+    .option(
+      "--max-namespace-memory <size>",
+      "memory of the process that runs the modules of one namespace (default: half of what there is)",
     )
     .option("--drain <duration>", "how long steps may go on after SIGTERM", "25s")
     .option("--log-level <level>", levels.join(", "), oneOf(...levels), "info");
@@ -99,6 +111,18 @@ export function logEnded(
   });
 }
 
+/** A runner process does not start with less. */
+const leastMemory = "256Mi";
+
+function memoryOf(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes >= parseBytes(leastMemory)) return bytes;
+  throw new Failure(
+    "invalid-argument",
+    `--max-namespace-memory "${text}" is less than ${leastMemory}`,
+  );
+}
+
 /** What executes steps of a cluster: modules, and http templates. */
 export async function openSteps(
   options: StepOptions,
@@ -117,7 +141,15 @@ export async function openSteps(
   const cluster = stack.use(await openCluster(options));
   const folder = await ownFolder();
   stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const runners = stack.use(createRunners({ stagingFolder: join(folder, "staging") }));
+  const runners = stack.use(
+    createRunners({
+      stagingFolder: join(folder, "staging"),
+      ...(options.maxNamespaceCpus === undefined ? {} : { threads: options.maxNamespaceCpus }),
+      ...(options.maxNamespaceMemory === undefined
+        ? {}
+        : { processBytes: memoryOf(options.maxNamespaceMemory) }),
+    }),
+  );
   const trust = parseTrust(options.trust, "--trust");
   if (trust === "process") runners.prepare(trust);
   for (const weakness of trust === "process" ? await runners.weaknesses() : []) {

@@ -77,7 +77,7 @@ export async function findWalls(options: {
       ? [
           tools.prlimit,
           "--core=0",
-          `--nofile=${descriptors}`,
+          `--nofile=${Math.min(descriptors, mostDescriptors())}`,
           `--data=${options.memoryBytes + reservedBytes * (options.threads + 3)}`,
           ...(own ? [`--nproc=${processes}`] : []),
         ]
@@ -127,6 +127,16 @@ export async function findWalls(options: {
     wholeGroup: spaced,
     missing,
   };
+}
+
+/** What we have ourselves; a limit can be lowered by anybody, and raised by few. */
+function mostDescriptors(): number {
+  try {
+    const row = /^Max open files +\S+ +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+    return Number(row?.[1] ?? descriptors);
+  } catch {
+    return descriptors;
+  }
 }
 
 /** Users that nobody else has, above those that distributions and containers hand out. */

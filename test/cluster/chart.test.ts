@@ -101,6 +101,7 @@ describe("the chart", clusterTests, () => {
       ["--set", "authority=agent,replicas=1,networkPolicy=false,controller.role=false"],
       ["--set", `image.digest=sha256:${"a".repeat(64)},webhook.enabled=true`],
       ["--set", "webhook.enabled=true,webhook.definitions=false,webhook.replicas=1"],
+      ["--set", "maxNamespaceCpus=1,maxNamespaceMemory=1Gi"],
     ]) {
       for (const object of rendered(...more)) {
         const kind = kinds.get(object.kind ?? "");

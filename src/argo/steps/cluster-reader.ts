@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Failure } from "../../errors/mod.ts";
+import { Failure, toFailure } from "../../errors/mod.ts";
 import { recordOf, type Cluster, type Kind } from "../../kubernetes/mod.ts";
 import { workflows } from "../kinds.ts";
 import { remember } from "../remember.ts";
@@ -28,9 +28,18 @@ export function clusterReader(cluster: Cluster, authority: Authority): Namespace
     const key = `${namespace}/${serviceAccount}`;
     const known = tokens.get(key);
     if (known && known.until > performance.now()) return known.token;
-    const token = cluster
-      .token(serviceAccount, { namespace, seconds: tokenSeconds })
-      .then((answer) => answer.token);
+    const token = cluster.token(serviceAccount, { namespace, seconds: tokenSeconds }).then(
+      (answer) => answer.token,
+      (thrown: unknown) => {
+        const failure = toFailure(thrown);
+        if (failure.code !== "cluster-missing") throw failure;
+        throw new Failure(
+          "workflow-invalid",
+          `The service account "${serviceAccount}" of the workflow is not in the namespace ${namespace}`,
+          { cause: thrown, hint: "Make it, or correct serviceAccountName." },
+        );
+      },
+    );
     const until = performance.now() + tokenSeconds * 1000 - earlyMs;
     remember(tokens, key, { token, until }, keptTokens);
     token.catch(() => tokens.delete(key));
