@@ -152,7 +152,8 @@ describe("atalanta", () => {
       },
     );
     assert.equal(status, 0);
-    assert.match(stdout, /^Usage: atalanta submit/);
+    assert.match(stdout, /^Usage: kubectl atalanta submit .*\n {2}kubectl atalanta submit /s);
+    assert.doesNotMatch(stdout, /^ *atalanta submit/m);
   });
 
   test("without a build, bin says what to run; with an older Node and no newer one, too", (context) => {

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Help } from "commander";
 import { Failure, toFailure } from "../errors/mod.ts";
+import { asCalled, calledAs } from "./called.ts";
 import { commands } from "./commands.ts";
 import { printFailure, usageFailure } from "./print.ts";
 
@@ -22,11 +23,13 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 if (ours.includes("--no-color")) process.env["NO_COLOR"] = "1";
 
-const program = new Command("atalanta")
+const name = calledAs(process.env);
+const program = new Command(name)
   .description("Run WebAssembly modules as steps of Argo workflows, without pods")
   .option("--no-color", "no colours, also with NO_COLOR=1")
   .exitOverride()
   .configureOutput({
+    writeOut: (text) => void process.stdout.write(asCalled(text, name, commands.keys())),
     outputError: (text) => printFailure(usageFailure(text), json),
   })
   // Options that may be given again begin with an empty list, which is nothing to tell.
@@ -48,9 +51,9 @@ Examples:
 
 // Only the command that is asked for is loaded: the others are their names and summaries.
 const asked = words.find((word) => !word.startsWith("-"));
-for (const [name, { summary, load }] of commands) {
-  if (name === asked) (await load())(program);
-  else program.command(name).description(summary);
+for (const [word, { summary, load }] of commands) {
+  if (word === asked) (await load())(program);
+  else program.command(word).description(summary);
 }
 
 // What the scripts of `completion` ask; nobody types it.

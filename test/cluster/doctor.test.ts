@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { parse } from "yaml";
-import { recordOf, type Kind, type KubeObject } from "../../src/kubernetes/mod.ts";
+import { listOf, recordOf, textOf, type Kind, type KubeObject } from "../../src/kubernetes/mod.ts";
 import { crdKind } from "./cluster.ts";
 import { clusterTests } from "./needed.ts";
 import { ClusterSetting } from "./setting.ts";
@@ -76,33 +76,50 @@ describe("atalanta doctor", clusterTests, () => {
     },
   });
 
-  test("the values for Argo's chart are what it asks for", async () => {
-    const text = await readFile(
-      resolve(import.meta.dirname, "../../deploy/argo/values.yaml"),
-      "utf8",
-    );
-    const { extraEnv, extraArgs } = recordOf(recordOf(parse(text))["controller"]);
-    const made = controller("v4.1.2", { env: extraEnv, args: extraArgs });
-    await setting.admin.create(deployments, made);
+  const argo = resolve(import.meta.dirname, "../../deploy/argo");
+  const valuesOf = async (name: string): Promise<KubeObject> =>
+    parse(await readFile(join(argo, name), "utf8")) as KubeObject;
+
+  test("the values for Argo's chart are what it asks for, and it finds what the chart names after its release", async () => {
+    const { extraEnv, extraArgs } = recordOf((await valuesOf("values.yaml"))["controller"]);
+    const agent = await valuesOf("values-agent.yaml");
+    const name = "argo-argo-workflows-workflow-controller";
+    const controllerOf = (configMap: unknown): KubeObject => {
+      const args = ["--configmap", configMap, ...listOf(extraArgs)];
+      const made = controller("v4.1.2", { env: extraEnv, args });
+      return { ...made, metadata: { ...made.metadata, name } };
+    };
     // As Argo's chart writes it.
-    const name = "workflow-controller-configmap";
+    await setting.admin.create(deployments, controllerOf(`${name}-configmap`));
     await setting.admin.create(configMaps, {
-      metadata: { name, namespace: "argo" },
+      metadata: { name: `${name}-configmap`, namespace: "argo" },
       data: { config: "parallelism: 5\n" },
     });
+    const own = textOf(recordOf(recordOf(agent["controller"])["configMap"])["name"]) ?? "";
     try {
       const { found } = await doctor();
       for (const check of ["requeue-time", "qps"])
         assert.equal(found.get(check)?.level, "ok", JSON.stringify(found.get(check)));
       assert.equal(found.get("agent-pods")?.level, "bad");
-      assert.match(found.get("agent-pods")?.fix ?? "", /kubectl edit .* to the text of config/);
+      const edit = new RegExp(`kubectl edit configmap ${name}-configmap .* to the text of config`);
+      assert.match(found.get("agent-pods")?.fix ?? "", edit);
       const data = { config: "parallelism: 5\n", disableAgentPodCreation: "true" };
-      await setting.admin.patch(configMaps, name, { data }, { namespace: "argo" });
+      await setting.admin.patch(configMaps, `${name}-configmap`, { data }, { namespace: "argo" });
       const both = (await doctor()).found.get("agent-pods");
       assert.match(both?.message ?? "", /does not start with that/);
+
+      await setting.admin.delete(deployments, name, { namespace: "argo" });
+      await setting.admin.create(deployments, controllerOf(own));
+      const [object] = listOf(agent["extraObjects"]).map(recordOf);
+      assert.equal(recordOf(object?.["metadata"])["name"], own);
+      const metadata = { name: own, namespace: "argo" };
+      await setting.admin.create(configMaps, { ...object, metadata });
+      const after = (await doctor()).found.get("agent-pods");
+      assert.equal(after?.level, "ok", JSON.stringify(after));
     } finally {
-      await setting.admin.delete(deployments, "workflow-controller", { namespace: "argo" });
-      await setting.admin.delete(configMaps, name, { namespace: "argo" });
+      await setting.admin.delete(deployments, name, { namespace: "argo" });
+      for (const map of [own, `${name}-configmap`])
+        await setting.admin.delete(configMaps, map, { namespace: "argo" });
     }
   });
 

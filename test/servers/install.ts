@@ -24,7 +24,8 @@ export type ServerName =
   | "azure"
   | "etcd"
   | "kube"
-  | "helm";
+  | "helm"
+  | "kubectl";
 /** A program to start, or why there is none. */
 export type Installed = { readonly program: string } | { readonly missing: string };
 

@@ -55,6 +55,21 @@ const tunedRequeueMs = 100;
 const usualQps = 20;
 const probeMs = 90_000;
 
+function variable(container: Controller["container"], name: string): string | undefined {
+  const found = listOf(container["env"])
+    .map(recordOf)
+    .find((one) => one["name"] === name);
+  return textOf(found?.["value"]);
+}
+
+/** What the controller was told: by a flag, else by its variable. */
+function setting(container: Controller["container"], name: string): string | undefined {
+  const words = [...listOf(container["args"]), ...listOf(container["command"])].map(String);
+  const at = words.findIndex((word) => word === `--${name}` || word.startsWith(`--${name}=`));
+  if (at < 0) return variable(container, `ARGO_${name.toUpperCase().replaceAll("-", "_")}`);
+  return words[at]?.includes("=") ? words[at]?.split("=")[1] : words[at + 1];
+}
+
 /** All findings, each as it is made. Rejects only when the cluster cannot be reached at all. */
 export async function* diagnose(options: DoctorOptions): AsyncGenerator<Finding> {
   const doctor = new Doctor(options);
@@ -74,6 +89,8 @@ export async function* diagnose(options: DoctorOptions): AsyncGenerator<Finding>
 
 interface Controller {
   readonly namespace: string;
+  /** Of its Deployment. */
+  readonly name: string;
   readonly serviceAccount: string;
   readonly container: Readonly<Record<string, unknown>>;
 }
@@ -202,6 +219,7 @@ class Doctor {
           continue;
         const found: Controller = {
           namespace: deployment.metadata.namespace ?? "",
+          name: deployment.metadata.name ?? "",
           serviceAccount: textOf(spec["serviceAccountName"]) ?? "default",
           container,
         };
@@ -241,16 +259,18 @@ class Doctor {
     };
   }
 
-  async podCreation({ namespace }: Controller): Promise<Finding> {
+  async podCreation({ namespace, container }: Controller): Promise<Finding> {
     const check = "agent-pods";
+    // Argo's chart names it after the release.
+    const name = setting(container, "configmap") ?? "workflow-controller-configmap";
     const found = await this.#maybe(() =>
-      this.#cluster.get(configMaps, "workflow-controller-configmap", { namespace, ...this.#call }),
+      this.#cluster.get(configMaps, name, { namespace, ...this.#call }),
     );
     if (found === "refused")
       return {
         check,
         level: "unknown",
-        message: `The ConfigMap workflow-controller-configmap of ${namespace} may not be read by you`,
+        message: `The ConfigMap ${name} of ${namespace} may not be read by you`,
       };
     const data = recordOf(found?.["data"]);
     const config = textOf(data["config"]);
@@ -261,7 +281,7 @@ class Doctor {
       return {
         check,
         level: "bad",
-        message: `The key config of workflow-controller-configmap in ${namespace} is no YAML`,
+        message: `The key config of ${name} in ${namespace} is no YAML`,
         fix: "Correct it; the controller does not start with it.",
       };
     }
@@ -269,7 +289,7 @@ class Doctor {
       return {
         check,
         level: "bad",
-        message: `workflow-controller-configmap in ${namespace} has the key config and others beside it, and the controller does not start with that`,
+        message: `${name} in ${namespace} has the key config and others beside it, and the controller does not start with that`,
         fix: "Move what the other keys say into the text of config.",
       };
     if (value === true || value === "true")
@@ -285,18 +305,13 @@ class Doctor {
         "The controller starts an agent pod of its own for each workflow, which fails Wasm steps: disableAgentPodCreation is not set",
       fix:
         config === undefined
-          ? `kubectl patch configmap workflow-controller-configmap -n ${namespace} --type merge -p '{"data":{"disableAgentPodCreation":"true"}}'`
-          : `kubectl edit configmap workflow-controller-configmap -n ${namespace}  # and add the line "disableAgentPodCreation: true" to the text of config; a key beside it keeps the controller from starting`,
+          ? `kubectl patch configmap ${name} -n ${namespace} --type merge -p '{"data":{"disableAgentPodCreation":"true"}}'`
+          : `kubectl edit configmap ${name} -n ${namespace}  # and add the line "disableAgentPodCreation: true" to the text of config; a key beside it keeps the controller from starting`,
     };
   }
 
-  *pace({ container, namespace }: Controller): Generator<Finding> {
-    const environment = new Map(
-      listOf(container["env"])
-        .map(recordOf)
-        .map(({ name, value }) => [textOf(name) ?? "", textOf(value)] as const),
-    );
-    const requeue = environment.get("DEFAULT_REQUEUE_TIME");
+  *pace({ container, namespace, name }: Controller): Generator<Finding> {
+    const requeue = variable(container, "DEFAULT_REQUEUE_TIME");
     let requeueMs = usualRequeueMs;
     try {
       if (requeue !== undefined) requeueMs = parseDurationMs(requeue);
@@ -319,16 +334,10 @@ class Doctor {
         check: "requeue-time",
         level: "slow",
         message: `DEFAULT_REQUEUE_TIME is ${requeue ?? "10s (the default)"}: every step takes ${step} s, however fast it is`,
-        fix: `kubectl set env deployment/workflow-controller -n ${namespace} DEFAULT_REQUEUE_TIME=${tunedRequeueMs}ms  # a step then takes about ${(2 * tunedRequeueMs) / 1000} s`,
+        fix: `kubectl set env deployment/${name} -n ${namespace} DEFAULT_REQUEUE_TIME=${tunedRequeueMs}ms  # a step then takes about ${(2 * tunedRequeueMs) / 1000} s`,
       };
     }
-    const words = [...listOf(container["args"]), ...listOf(container["command"])].map(String);
-    const flag = (name: string): string | undefined => {
-      const at = words.findIndex((word) => word === `--${name}` || word.startsWith(`--${name}=`));
-      if (at < 0) return undefined;
-      return words[at]?.includes("=") ? words[at]?.split("=")[1] : words[at + 1];
-    };
-    const qps = Number(flag("qps") ?? environment.get("ARGO_QPS") ?? usualQps);
+    const qps = Number(setting(container, "qps") ?? usualQps);
     if (qps >= 200)
       yield {
         check: "qps",
