@@ -1,7 +1,13 @@
 /** Steps of Argo Workflows on a cluster. Argo itself knows nothing of Wasm: it hands out templates, and takes results. */
 export type { NodeResult, Step, StepExecutor, Template } from "./model.ts";
-export { createWasmSteps, type NamespaceReader, type WasmStepsOptions } from "./steps/mod.ts";
+export {
+  createWasmSteps,
+  type NamespaceReader,
+  type WasmSteps,
+  type WasmStepsOptions,
+} from "./steps/mod.ts";
 export { createAgent, StepEvents, type Agent, type AgentObserver } from "./agent/mod.ts";
+export { createCollector, releaseWorkflows } from "./collect/mod.ts";
 export { clusterReader } from "./steps/cluster-reader.ts";
 export { rewriteText } from "./rewrite/mod.ts";
 export { diagnose, type Finding } from "./doctor/mod.ts";

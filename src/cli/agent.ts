@@ -8,6 +8,8 @@ import { listening } from "../network/mod.ts";
 import { logEnded, openSteps, serveSteps, stepOptions, type StepOptions } from "./cluster-steps.ts";
 import { AgentLog } from "./agent-log.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
+import { openCluster } from "./cluster.ts";
+import { interrupted } from "./interrupt.ts";
 import { address as addressOf, collect, pair, positive } from "./options.ts";
 
 interface Options extends StepOptions {
@@ -19,6 +21,8 @@ interface Options extends StepOptions {
   readonly maxSteps: number;
   readonly maxNamespaceSteps: number;
   readonly maxWorkflowSteps: number;
+  readonly artifactGc: boolean;
+  readonly release?: boolean;
   readonly listen: string;
 }
 
@@ -51,6 +55,11 @@ export function addAgent(program: Command): void {
       "of one workflow",
       positive("--max-workflow-steps"),
       128,
+    )
+    .option("--no-artifact-gc", "leave artifacts alone that artifactGC says are to be deleted")
+    .option(
+      "--release",
+      "take the finalizer for artifacts off all workflows, so that they can be deleted without an agent, and end",
     )
     .option(
       "--listen <address>",
@@ -89,9 +98,22 @@ async function runAgent(options: Options): Promise<void> {
   const log = new AgentLog(options.logLevel);
   const argo = await import("../argo/mod.ts");
   await using stack = new AsyncDisposableStack();
-  const { cluster, wasm, http, drainMs } = await openSteps(options, { log, stack });
+  const namespaces = options.namespace.length === 0 ? {} : { namespaces: options.namespace };
+  if (options.release) {
+    const found = stack.use(await openCluster(options));
+    const count = await argo.releaseWorkflows(found, { ...namespaces, signal: interrupted });
+    log.write("info", "Workflows can be deleted without an agent now", { count });
+    return;
+  }
+  let collector: ReturnType<typeof argo.createCollector> | undefined;
+  const { cluster, wasm, http, drainMs } = await openSteps(options, {
+    log,
+    stack,
+    onCollectable: async (workflow) => collector?.mark(workflow),
+  });
   const metrics = new AgentMetrics();
   const identity = `${hostname()}-${randomBytes(4).toString("hex")}`;
+  const events = new argo.StepEvents(cluster, "atalanta-agent");
   const agent = stack.use(
     await argo.createAgent({
       cluster,
@@ -101,14 +123,37 @@ async function runAgent(options: Options): Promise<void> {
         namespaceSteps: options.maxNamespaceSteps,
         workflowSteps: options.maxWorkflowSteps,
       },
-      ...(options.namespace.length === 0 ? {} : { namespaces: options.namespace }),
+      ...namespaces,
       ...(options.instanceId === undefined ? {} : { instanceId: options.instanceId }),
       ...(options.replicas === undefined
         ? {}
         : { replicas: { namespace: cluster.namespace, group: options.replicas, identity } }),
-      observer: observed(log, metrics, new argo.StepEvents(cluster, "atalanta-agent")),
+      observer: observed(log, metrics, events),
     }),
   );
+  if (options.artifactGc) {
+    collector = stack.use(
+      argo.createCollector({
+        cluster,
+        ...namespaces,
+        isOurs: (uid) => agent.isOurs(uid),
+        collect: (workflow, strategies, signal) => wasm.collect(workflow, strategies, signal),
+        observer: {
+          collected: ({ namespace, name }, deleted) =>
+            log.write("info", "Deleted artifacts", { namespace, workflow: name, deleted }),
+          trouble: (workflow, { message }, last) => {
+            events.notDeleted(workflow, message, last);
+            log.write("warn", "Cannot delete artifacts", {
+              namespace: workflow.namespace,
+              workflow: workflow.name,
+              reason: message,
+              ...(last ? { last } : {}),
+            });
+          },
+        },
+      }),
+    );
+  }
   let isReady = false;
   agent.ready.then(
     () => {

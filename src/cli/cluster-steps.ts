@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { rootCertificates } from "node:tls";
 import type { Command } from "commander";
 import type { Cluster } from "../kubernetes/mod.ts";
-import type { NodeResult, Step, StepExecutor } from "../argo/mod.ts";
+import type { NodeResult, Step, StepExecutor, WasmSteps } from "../argo/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { parseBytes, parseDurationMs } from "../limits/mod.ts";
 import { loopbackAddresses, privateAddresses } from "../network/mod.ts";
@@ -126,10 +126,19 @@ function memoryOf(text: string): number {
 /** What executes steps of a cluster: modules, and http templates. */
 export async function openSteps(
   options: StepOptions,
-  { log, stack }: { readonly log: AgentLog; readonly stack: AsyncDisposableStack },
+  {
+    log,
+    stack,
+    onCollectable,
+  }: {
+    readonly log: AgentLog;
+    readonly stack: AsyncDisposableStack;
+    /** Before a result is handed over that names artifacts which are to be deleted some day. */
+    readonly onCollectable?: (workflow: Step["workflow"]) => Promise<void>;
+  },
 ): Promise<{
   readonly cluster: Cluster;
-  readonly wasm: StepExecutor;
+  readonly wasm: WasmSteps;
   readonly http: StepExecutor;
   readonly drainMs: number;
 }> {
@@ -180,6 +189,7 @@ export async function openSteps(
         ? {}
         : { imageCacheBytes: operator.imageCacheBytes }),
       environment: process.env,
+      ...(onCollectable ? { onCollectable } : {}),
     }),
   );
   const http = argo.createHttpSteps({

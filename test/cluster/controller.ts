@@ -63,6 +63,8 @@ interface Run {
   /** To be taken out of the task set. */
   readonly spent: Set<string>;
   readonly podsDone: Map<string, TaskResult>;
+  /** Of plugin nodes, as their results have them. */
+  readonly outputs: Map<string, Json>;
   created: boolean;
   finished: boolean;
   operating: boolean;
@@ -157,6 +159,7 @@ export class StandInController implements AsyncDisposable {
       works: new Map(),
       fulfilled: new Map(),
       spent: new Set(),
+      outputs: new Map(),
       podsDone: new Map(),
       created: false,
       finished: false,
@@ -325,9 +328,7 @@ export class StandInController implements AsyncDisposable {
           templateName: node.template,
           phase: node.phase,
           ...(node.message === undefined ? {} : { message: node.message }),
-          ...(node.outputs?.result === undefined
-            ? {}
-            : { outputs: { result: node.outputs.result } }),
+          ...outputsOf(run, node.id, node.outputs?.result),
         },
       ]),
     );
@@ -428,6 +429,7 @@ export class StandInController implements AsyncDisposable {
 
   #result(run: Run, work: Work, result: Json): TaskResult {
     const outputs = recordOf(result["outputs"]);
+    run.outputs.set(work.node, outputs);
     const text = textOf(outputs["result"]);
     if (text !== undefined && /\(\d+:[^]*\)$/.test(work.nodeName) && !isJson(text)) {
       run.error = `error in entry template execution: invalid character '${text[0]}' looking for beginning of value`;
@@ -465,6 +467,12 @@ const nothing: TaskResult = {
   outputs: { parameters: [], artifacts: [] },
   timings: { queueMs: 0, pullMs: 0, compileMs: 0, instantiateMs: 0, runMs: 0, artifactsMs: 0 },
 };
+
+/** Argo copies the outputs of a result into the node. */
+function outputsOf(run: Run, id: string, result: string | undefined): Json {
+  const outputs = run.outputs.get(id) ?? (result === undefined ? undefined : { result });
+  return outputs ? { outputs } : {};
+}
 
 function placeOf(source: ArtifactSource): Place | undefined {
   if (source.kind === "store") return source.place;

@@ -121,7 +121,7 @@ class SharedAgent implements Agent {
       observer: this.#observer,
       clock: this.#clock,
       pace: this.#pace,
-      isOurs: (uid) => this.#isOurs(uid),
+      isOurs: (uid) => this.#belongs(uid),
       runningAfterMs: this.#options.runningAfterMs ?? runningAfterMs,
       look: (now) => this.#look(now),
       unsure,
@@ -129,7 +129,12 @@ class SharedAgent implements Agent {
     this.#work.set(key, work);
   }
 
-  #isOurs(uid: string): boolean | undefined {
+  isOurs(uid: string): boolean {
+    return this.#belongs(uid) === true;
+  }
+
+  /** Undefined while nobody knows. */
+  #belongs(uid: string): boolean | undefined {
     const { replicas } = this.#options;
     if (!replicas) return true;
     if (!this.#living) return undefined;
@@ -143,7 +148,7 @@ class SharedAgent implements Agent {
     if (!this.#living) return;
     for (const [key, work] of this.#work) {
       if (work.isOver) continue;
-      if (this.#isOurs(work.view.workflow.uid)) work.see(work.view);
+      if (this.isOurs(work.view.workflow.uid)) work.see(work.view);
       else {
         this.#work.delete(key);
         this.#leaving.add(work);
@@ -185,7 +190,7 @@ class SharedAgent implements Agent {
   }
 
   async #removeStrays(signal: AbortSignal): Promise<void> {
-    const ours = [...this.#views()].filter(({ workflow }) => this.#isOurs(workflow.uid) === true);
+    const ours = [...this.#views()].filter(({ workflow }) => this.isOurs(workflow.uid));
     for (const view of this.#strays.due(ours)) {
       if (signal.aborted) return;
       try {

@@ -62,6 +62,14 @@ export class StepEvents {
     ]);
   }
 
+  /** Artifacts that cannot be deleted as `artifactGC` has it. */
+  notDeleted(workflow: WorkflowIdentity, message: string, last: boolean): void {
+    const then = last ? "It is not tried again, and they stay" : "It is tried again";
+    this.#tell("WasmArtifactsNotDeleted", `${then}: ${message}`, `${last} ${message}`, [
+      workflowOf(workflow),
+    ]);
+  }
+
   /** How long the engine left a result lying: what is not set up for short steps makes each of them take seconds. */
   taken({ workflow }: Step, { afterMs }: { readonly afterMs: number }): void {
     if (afterMs < slowMs) return;

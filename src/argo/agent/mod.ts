@@ -63,6 +63,8 @@ export interface Agent extends AsyncDisposable {
   readonly ready: Promise<void>;
   readonly waiting: number;
   readonly running: number;
+  /** Whether this replica does the work of a workflow now. */
+  isOurs(workflowUid: string): boolean;
   /** Begins nothing any more, and resolves when what runs has ended and is written down, at the latest when the signal comes. */
   drain(signal: AbortSignal): Promise<void>;
 }

@@ -449,6 +449,7 @@ class Doctor {
       ["watch", "workflowtasksets", "", group],
       ["patch", "workflowtasksets", "status", group],
       ["get", "workflows", "", group],
+      ["patch", "workflows", "", group],
       ["create", "serviceaccounts", "token", ""],
       ["create", "events", "", ""],
     ] as const) {

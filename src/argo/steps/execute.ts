@@ -7,8 +7,9 @@ import { archiveKind, logArtifact, packingOf, type Place } from "../../places/mo
 import type { Stores } from "../../stores/mod.ts";
 import type { OutputArtifact, Task, TaskResult } from "../../task/mod.ts";
 import type { NodeResult, Step, Template } from "../model.ts";
-import { isRecord, recordOf, textOf } from "../../kubernetes/mod.ts";
+import { isRecord, recordOf, textOf, type KubeObject } from "../../kubernetes/mod.ts";
 import type { WasmSteps, WasmStepsOptions } from "./mod.ts";
+import { collectArtifacts, isCollected, type Collected, type CollectStrategy } from "./collect.ts";
 import { StepPlaces } from "./places.ts";
 import { failed, loopResult, messageOf, outputsOf } from "./result.ts";
 import { Rooms, type Room } from "./rooms.ts";
@@ -76,6 +77,7 @@ class Steps implements WasmSteps {
     const log = keepsLog ? await this.#sendLog(result, { places, room, signal }) : noLog;
     const outputs = outputsOf(step.template, result, places);
     const artifacts = [...(outputs.artifacts ?? []), ...log.artifacts];
+    if (isCollected(artifacts, facts)) await this.#options.onCollectable?.(step.workflow);
     const text = await this.#resultText(step, template, result, signal);
     const message = messageOf(result) ?? log.trouble?.message;
     return {
@@ -214,6 +216,19 @@ class Steps implements WasmSteps {
     const facts = await this.#workflows.when(step.workflow, ({ settled }) => settled, never);
     const serviceAccount = facts.serviceAccount(step.template);
     return this.#tenants.of(step.workflow.namespace, serviceAccount).reader.secret(name, key);
+  }
+
+  async collect(
+    workflow: KubeObject,
+    strategies: readonly CollectStrategy[],
+    signal: AbortSignal,
+  ): Promise<Collected> {
+    const { namespace = "" } = workflow.metadata;
+    return collectArtifacts(workflow, strategies, {
+      tenant: (serviceAccount) => this.#tenants.of(namespace, serviceAccount),
+      stores: await this.#openStores(),
+      signal,
+    });
   }
 
   #openStores(): Promise<Stores> {

@@ -3,7 +3,9 @@ import type { Limits } from "../../limits/mod.ts";
 import type { GateOptions } from "../../network/mod.ts";
 import type { ImagePolicy, RegistryOptions } from "../../oci/mod.ts";
 import type { Runners, Trust } from "../../runner/mod.ts";
+import type { KubeObject } from "../../kubernetes/mod.ts";
 import type { Step, StepExecutor, WorkflowIdentity } from "../model.ts";
+import type { Collected, CollectStrategy } from "./collect.ts";
 
 export { createWasmSteps } from "./execute.ts";
 
@@ -56,11 +58,19 @@ export interface WasmStepsOptions {
   readonly policy?: ImagePolicy;
   /** What the images of one namespace may take on the disk. */
   readonly imageCacheBytes?: number;
+  /** Before a result is handed over that names artifacts which are to be deleted some day; absent: nobody deletes them. */
+  readonly onCollectable?: (workflow: WorkflowIdentity) => Promise<void>;
   /** For proxies. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 export interface WasmSteps extends StepExecutor, AsyncDisposable {
+  /** Deletes what is due of the artifacts that a workflow's modules have left, with the authority that its `artifactGC` names. */
+  collect(
+    workflow: KubeObject,
+    strategies: readonly CollectStrategy[],
+    signal: AbortSignal,
+  ): Promise<Collected>;
   /** For executors of other templates: a key of a secret of the step's namespace, read as its workflow's service account. Rejects when it is not there. */
   secret(step: Step, name: string, key: string): Promise<Uint8Array>;
 }

@@ -10,7 +10,7 @@ export interface Additions {
   readonly spec: Readonly<Record<string, unknown>>;
 }
 
-const addedKeys = ["serviceAccountName", "archiveLogs", "imagePullSecrets"] as const;
+const addedKeys = ["serviceAccountName", "archiveLogs", "imagePullSecrets", "artifactGC"] as const;
 /** Tags of keys that the engine may still give another meaning. */
 const laterTag = /\{\{\s*workflow\.(?:labels|annotations|parameters|priority)/;
 
@@ -116,6 +116,29 @@ export class WorkflowFacts {
     );
   }
 
+  /** When artifacts are deleted that do not say it themselves. */
+  get collectStrategy(): string | undefined {
+    return textOf(recordOf(this.#spec["artifactGC"])["strategy"]);
+  }
+
+  /** Who deletes them. */
+  get collectingAccount(): string {
+    return (
+      textOf(recordOf(this.#spec["artifactGC"])["serviceAccountName"]) ?? this.serviceAccount({})
+    );
+  }
+
+  /** Whether a template of this name is a module; one without a name is written where it is used. */
+  runsWasm(template: string | undefined): boolean {
+    for (const one of this.#templates()) {
+      const isWasm = recordOf(recordOf(one)["plugin"])["wasm"] !== undefined;
+      const isInline = template === undefined || template === "";
+      if (isWasm && one["name"] === template) return true;
+      if (isInline && JSON.stringify(one).includes('"wasm"')) return true;
+    }
+    return false;
+  }
+
   /** The name of a node, if that is known yet. */
   async nodeName(id: string): Promise<string | undefined> {
     this.#nodes ??= nodesOf(this.#status);
@@ -131,12 +154,15 @@ export class WorkflowFacts {
   }
 
   *#calls(): Generator<{ readonly name: string; readonly loop: boolean }> {
-    const templates = [
+    for (const template of this.#templates()) yield* callsOf(template);
+  }
+
+  #templates(): readonly Readonly<Record<string, unknown>>[] {
+    return [
       ...listOf(recordOf(this.#object["spec"])["templates"]),
       ...listOf(recordOf(this.#status["storedWorkflowTemplateSpec"])["templates"]),
       ...Object.values(recordOf(this.#status["storedTemplates"])),
-    ];
-    for (const template of templates) yield* callsOf(recordOf(template));
+    ].map(recordOf);
   }
 
   /** What `{{workflow.NAME}}` is; undefined for what is not known. */

@@ -23,7 +23,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [patch]
 - apiGroups: [argoproj.io]
   resources: [workflows]
+  {{- if .Values.artifactGC }}
+  # To find those with artifacts to be deleted, and to keep them until that is done.
+  verbs: [get, list, watch, patch]
+  {{- else }}
   verbs: [get]
+  {{- end }}
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
