@@ -1,28 +1,11 @@
-// What a program of Node needs of an operating system, out of Debian's packages: the lock file says which, and with which digest.
+// What a program of Node needs of an operating system, out of Debian's packages; lock.ts says which, and with which digest.
 import { createHash } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { Readable } from "node:stream";
 import { gunzipSync } from "node:zlib";
 import xz from "xz-decompress";
 import { readTar } from "../../src/archives/mod.ts";
 import type { TreeEntry } from "../../src/engine/mod.ts";
-
-export type Architecture = "amd64" | "arm64";
-
-interface Package {
-  readonly name: string;
-  readonly version: string;
-  /** Below the mirror. */
-  readonly path: string;
-  readonly sha256: string;
-}
-
-/** `packages.json`. */
-interface Lock {
-  readonly suite: string;
-  readonly packages: Readonly<Record<Architecture, readonly Package[]>>;
-}
+import type { Architecture, DebianPackage } from "./lock.ts";
 
 /** The C library, what Node's own program is linked with, and what puts up the walls of runner processes. */
 const wanted = [
@@ -38,27 +21,24 @@ const wanted = [
 ];
 /** Of their programs, those that the runner looks for (src/runner/walls.ts). There is no shell. */
 const programs = new Set(["choom", "prlimit", "setpriv", "true", "unshare"]);
-const lockFile = join(import.meta.dirname, "packages.json");
 /** No package of these is larger. */
 const packageBytes = 64 * 1024 * 1024;
 
-/** Of documentation, only what a licence wants to come along; what is not a program's is left out. */
+/** The loader, libraries, a few programs, and what licences want to come along. */
 function isKept(path: string): boolean {
-  if (path.startsWith("usr/share/doc/")) return path.endsWith("/copyright");
   if (path.startsWith("usr/bin/")) return programs.has(path.slice("usr/bin/".length));
-  return !/^(?:etc|var|usr\/share|usr\/sbin|usr\/bin|sbin|bin|usr\/lib\/[^/]+\/gconv|usr\/libexec|usr\/lib\/locale)\//.test(
-    `${path}/`,
+  return /^usr\/(?:share\/doc\/[^/]+\/copyright|lib(?:64)?\/(?:[^/]+-linux-gnu\/)?[^/]+\.so[.0-9]*)$/.test(
+    path,
   );
 }
 
-/** The files of the packages for one architecture. Throws when one is not what the lock file says. */
+/** Their files. Throws when one is not what it was. */
 export async function systemFiles(
-  architecture: Architecture,
+  packages: readonly DebianPackage[],
   mirror: string,
 ): Promise<readonly TreeEntry[]> {
-  const lock = JSON.parse(await readFile(lockFile, "utf8")) as Lock;
   const found = new Map<string, TreeEntry>();
-  for (const { name, version, path, sha256 } of lock.packages[architecture]) {
+  for (const { name, version, path, sha256 } of packages) {
     const bytes = await download(`${mirror}/${path}`);
     const digest = createHash("sha256").update(bytes).digest("hex");
     if (digest !== sha256)
@@ -68,27 +48,21 @@ export async function systemFiles(
   return [...found.values()];
 }
 
-/** Writes down the packages of now. */
-export async function updateLock(mirror: string, suite: string): Promise<void> {
-  const of = async (architecture: Architecture): Promise<readonly Package[]> => {
-    const index = gunzipSync(
-      await download(`${mirror}/dists/${suite}/main/binary-${architecture}/Packages.gz`),
-    ).toString();
-    return wanted.map((name) => {
-      const entry = index.split("\n\n").find((text) => text.startsWith(`Package: ${name}\n`)) ?? "";
-      const field = (key: string): string =>
-        new RegExp(`^${key}: (.*)$`, "m").exec(entry)?.[1] ?? "";
-      if (entry === "") throw new Error(`${suite} has no package ${name} for ${architecture}`);
-      return {
-        name,
-        version: field("Version"),
-        path: field("Filename"),
-        sha256: field("SHA256"),
-      };
-    });
-  };
-  const packages = { amd64: await of("amd64"), arm64: await of("arm64") };
-  await writeFile(lockFile, `${JSON.stringify({ suite, packages }, undefined, 2)}\n`);
+/** Those of now. */
+export async function newestPackages(
+  architecture: Architecture,
+  mirror: string,
+  suite: string,
+): Promise<readonly DebianPackage[]> {
+  const index = gunzipSync(
+    await download(`${mirror}/dists/${suite}/main/binary-${architecture}/Packages.gz`),
+  ).toString();
+  return wanted.map((name) => {
+    const entry = index.split("\n\n").find((text) => text.startsWith(`Package: ${name}\n`)) ?? "";
+    const field = (key: string): string => new RegExp(`^${key}: (.*)$`, "m").exec(entry)?.[1] ?? "";
+    if (entry === "") throw new Error(`${suite} has no package ${name} for ${architecture}`);
+    return { name, version: field("Version"), path: field("Filename"), sha256: field("SHA256") };
+  });
 }
 
 async function download(url: string): Promise<Buffer> {

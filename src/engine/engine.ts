@@ -13,7 +13,7 @@ import { tooMany } from "./kept.ts";
 import { Modules, type Compiled } from "./modules.ts";
 import { Requests } from "./requests.ts";
 import { aborted, endedBy, lostThread, refused, resultOf } from "./results.ts";
-import { removeLeftovers, stagingFolder } from "./staging.ts";
+import { removeLeftovers, temporaryFolder } from "./staging.ts";
 import { hasBegun, send, startThread, usedCpuMs, type Thread } from "./threads.ts";
 import type { FromWorker } from "./worker.ts";
 
@@ -112,7 +112,7 @@ class ThreadEngine implements Engine {
     this.#most = options.mostThreads ?? this.#size * 4;
     this.#parkedBytes = options.parkedBytes ?? (process.constrainedMemory() || totalmem()) / 2;
     if (options.stagingFolder === undefined) void removeLeftovers(tmpdir(), stagingPrefix);
-    this.#stagingFolder = options.stagingFolder ?? temporaryFolder();
+    this.#stagingFolder = options.stagingFolder ?? temporaryFolder(stagingPrefix);
   }
 
   load(...asked: Parameters<Engine["load"]>): Promise<Module> {
@@ -676,16 +676,4 @@ function isIdle({ ready, running, parked }: Place): boolean {
 
 function fewest(places: readonly Place[]): Place | undefined {
   return places.toSorted((left, right) => left.parked.size - right.parked.size)[0];
-}
-
-function temporaryFolder(): string {
-  try {
-    return stagingFolder(tmpdir(), stagingPrefix);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Failure("storage", `Cannot make a folder for large files: ${reason}`, {
-      cause,
-      hint: "Set TMPDIR to a folder that may be written.",
-    });
-  }
 }

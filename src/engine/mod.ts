@@ -8,7 +8,7 @@ export { createEngine } from "./engine.ts";
 export { KeptModules, tooMany } from "./kept.ts";
 export { aborted, endedBy } from "./results.ts";
 export { nameOf, type ModuleSource } from "./source.ts";
-export { isStaging, removeLeftovers, stagingFolder } from "./staging.ts";
+export { isStaging, removeLeftovers, stagingFolder, temporaryFolder } from "./staging.ts";
 export type {
   Collected,
   HostBytes,

@@ -1,6 +1,8 @@
 import { mkdtempSync } from "node:fs";
 import { lstat, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Failure } from "../errors/mod.ts";
 
 /** A folder that was not touched for so long is nobody's, when its process is not here any more either. */
 const oldMs = 24 * 3_600_000;
@@ -8,6 +10,19 @@ const oldMs = 24 * 3_600_000;
 /** Makes a new folder that names this process, so that `removeLeftovers` knows whose it is. */
 export function stagingFolder(parent: string, prefix: string): string {
   return mkdtempSync(join(parent, `${prefix}${process.pid}-`));
+}
+
+/** One where the system has room for such. Throws a `storage` failure that says what to set. */
+export function temporaryFolder(prefix: string): string {
+  try {
+    return stagingFolder(tmpdir(), prefix);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Failure("storage", `Cannot make a folder for large files: ${reason}`, {
+      cause,
+      hint: "Set TMPDIR to a folder that may be written.",
+    });
+  }
 }
 
 /** Whether `stagingFolder` gives such names. */

@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, extname, join, resolve, sep } from "node:path";
-import { removeLeftovers, stagingFolder } from "../engine/mod.ts";
+import { removeLeftovers, temporaryFolder } from "../engine/mod.ts";
 
 /** What a runner process is started from. */
 export interface Program {
@@ -39,7 +39,7 @@ export function programFor(ownUser: boolean): Program {
     return { node, main: mainIn(code), code, made: [] };
   }
   void removeLeftovers(tmpdir(), prefix);
-  const folder = stagingFolder(tmpdir(), prefix);
+  const folder = temporaryFolder(prefix);
   chmodSync(folder, 0o755);
   const ownNode = join(folder, "node");
   try {

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, realpathSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { availableParallelism, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
-import { createEngine, removeLeftovers, stagingFolder, type Engine } from "../engine/mod.ts";
+import { createEngine, removeLeftovers, temporaryFolder, type Engine } from "../engine/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import type { RunnerOptions, Runners } from "./mod.ts";
 import { OwnerEngine } from "./owner.ts";
@@ -123,8 +123,7 @@ class AllRunners implements Runners {
     if (this.#base !== undefined) return this.#base;
     const { stagingFolder: given } = this.#options;
     if (given === undefined) void removeLeftovers(tmpdir(), stagingPrefix);
-    const folder =
-      given === undefined ? stagingFolder(tmpdir(), stagingPrefix) : join(given, "runners");
+    const folder = given === undefined ? temporaryFolder(stagingPrefix) : join(given, "runners");
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     // What a process has is open to it alone, because nobody comes through here.
     chmodSync(folder, 0o700);

@@ -1,5 +1,5 @@
-// `npm run test:image`: makes the container image and tries it: with podman, a real registry, and as an agent on a real API server. It needs a way to Debian's packages and npm;
-// podman is installed where there is apt.
+// `npm run test:image`: makes the container image and tries it: with podman, a real registry, other readers of layouts, arm64 by emulation, and as an agent on a real API server. It
+// needs a way to Debian's packages and npm; the programs are installed where there is apt.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, writeFileSync } from "node:fs";
@@ -8,11 +8,18 @@ import { join } from "node:path";
 import { clusterPrograms } from "../cluster/cluster.ts";
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
-const works = (): boolean => spawnSync("podman", ["info"]).status === 0;
+const works = (): boolean =>
+  [
+    ["podman", "info"],
+    ["skopeo", "--version"],
+    ["umoci", "--version"],
+    ["qemu-aarch64-static", "--version"],
+  ].every(([program = "", argument = ""]) => spawnSync(program, [argument]).status === 0);
 if (!works()) {
+  const packages = "podman runc skopeo umoci qemu-user-static";
   spawnSync(
     "sh",
-    ["-c", "apt-get update -qq && apt-get install -qq -y --no-install-recommends podman runc"],
+    ["-c", `apt-get update -qq && apt-get install -qq -y --no-install-recommends ${packages}`],
     {
       env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
     },
@@ -20,7 +27,10 @@ if (!works()) {
 }
 const programs = await clusterPrograms(say);
 if (!works() || "missing" in programs) {
-  const missing = "missing" in programs ? programs.missing : "podman does not work here";
+  const missing =
+    "missing" in programs
+      ? programs.missing
+      : "podman, skopeo, umoci or qemu-aarch64-static does not work here";
   say(`!!! NOTHING WAS TESTED: ${missing}`);
   process.exit(1);
 }
