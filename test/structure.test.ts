@@ -35,7 +35,9 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   document: ["errors", "limits", "network", "places", "expression"],
   workflow: ["errors", "limits", "locks", "expression", "document", "places", "task", "dispatch"],
   kubernetes: ["errors", "network"],
+  telemetry: ["errors"],
   argo: [
+    "telemetry",
     "errors",
     "kubernetes",
     "limits",
@@ -66,6 +68,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
     "dispatch",
     "workflow",
     "kubernetes",
+    "telemetry",
     "argo",
   ],
 };

@@ -15,3 +15,4 @@ export { createHttpSteps } from "./http/mod.ts";
 export { createForeignSteps, type ForeignPlugin } from "./foreign/mod.ts";
 export { createPluginServer } from "./plugin/mod.ts";
 export { allowWasmKey, createWebhook, forgetWasmKey } from "./webhook/mod.ts";
+export { StepTraces } from "./tracing.ts";

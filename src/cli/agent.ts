@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import { hostname } from "node:os";
 import type { Command } from "commander";
-import type { Agent, AgentObserver, ForeignPlugin, StepEvents } from "../argo/mod.ts";
+import type { Agent, AgentObserver, ForeignPlugin, StepEvents, StepTraces } from "../argo/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { listening } from "../network/mod.ts";
 import { logEnded, openSteps, serveSteps, stepOptions, type StepOptions } from "./cluster-steps.ts";
@@ -106,7 +106,7 @@ async function runAgent(options: Options): Promise<void> {
     return;
   }
   let collector: ReturnType<typeof argo.createCollector> | undefined;
-  const { cluster, wasm, http, drainMs } = await openSteps(options, {
+  const { cluster, wasm, http, traces, drainMs } = await openSteps(options, {
     log,
     stack,
     onCollectable: async (workflow) => collector?.mark(workflow),
@@ -128,7 +128,7 @@ async function runAgent(options: Options): Promise<void> {
       ...(options.replicas === undefined
         ? {}
         : { replicas: { namespace: cluster.namespace, group: options.replicas, identity } }),
-      observer: observed(log, metrics, events),
+      observer: observed(log, { metrics, events, traces }),
     }),
   );
   if (options.artifactGc) {
@@ -181,19 +181,30 @@ async function runAgent(options: Options): Promise<void> {
 
 function observed(
   log: AgentLog,
-  metrics: AgentMetrics,
-  events: Pick<StepEvents, "failed" | "trouble" | "taken">,
+  {
+    metrics,
+    events,
+    traces,
+  }: {
+    readonly metrics: AgentMetrics;
+    readonly events: Pick<StepEvents, "failed" | "trouble" | "taken">;
+    readonly traces: StepTraces | undefined;
+  },
 ): AgentObserver {
   return {
     ended: (step, result, times, taskSet) => {
       metrics.ended(result.phase, times);
+      traces?.queued(step, times.waitedMs, times.ranMs);
       logEnded(log, step, result, {
         waitedMs: Math.round(times.waitedMs),
         ranMs: Math.round(times.ranMs),
       });
       if (result.phase !== "Succeeded") events.failed(step, result, taskSet);
     },
-    written: (_step, times) => metrics.written(times),
+    written: (step, times) => {
+      metrics.written(times);
+      traces?.written(step, times.patchMs);
+    },
     taken: (step, times) => {
       metrics.taken(times);
       events.taken(step, times);

@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { rootCertificates } from "node:tls";
 import type { Command } from "commander";
 import type { Cluster } from "../kubernetes/mod.ts";
-import type { NodeResult, Step, StepExecutor, WasmSteps } from "../argo/mod.ts";
+import type { NodeResult, Step, StepExecutor, StepTraces, WasmSteps } from "../argo/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { parseBytes, parseDurationMs } from "../limits/mod.ts";
 import { loopbackAddresses, privateAddresses } from "../network/mod.ts";
 import { parseTrust } from "../runner/mod.ts";
+import { openTracing } from "../telemetry/mod.ts";
 import { levels, type AgentLog, type Level } from "./agent-log.ts";
 import { clusterOptions, openCluster, type ClusterFlags } from "./cluster.ts";
 import { readOperatorFile } from "./configuration.ts";
@@ -16,6 +17,7 @@ import { homeFolder } from "./home.ts";
 import { toldToEnd } from "./interrupt.ts";
 import { limitsOfHost } from "./limits.ts";
 import { collect, configHelp, limitHelp, oneOf, positive } from "./options.ts";
+import { packageVersion } from "./version.ts";
 
 /** Of every command that executes steps of a cluster. */
 export interface StepOptions extends ClusterFlags {
@@ -140,6 +142,8 @@ export async function openSteps(
   readonly cluster: Cluster;
   readonly wasm: WasmSteps;
   readonly http: StepExecutor;
+  /** Undefined where nobody traces. */
+  readonly traces: StepTraces | undefined;
   readonly drainMs: number;
 }> {
   const drainMs = parseDurationMs(options.drain);
@@ -147,6 +151,14 @@ export async function openSteps(
   const argo = await import("../argo/mod.ts");
   const { dockerCredentials, imagePolicy } = await import("../oci/mod.ts");
   const { createRunners } = await import("../runner/mod.ts");
+  const tracing = await openTracing({
+    environment: process.env,
+    serviceName: "atalanta",
+    version: packageVersion(),
+    onTrouble: (reason) => log.write("warn", "Traces cannot be sent", { reason }),
+  });
+  if (tracing) stack.use(tracing);
+  const traces = tracing && new argo.StepTraces(tracing);
   const cluster = stack.use(await openCluster(options));
   const folder = await ownFolder();
   stack.defer(() => rm(folder, { recursive: true, force: true }));
@@ -190,6 +202,7 @@ export async function openSteps(
         : { imageCacheBytes: operator.imageCacheBytes }),
       environment: process.env,
       ...(onCollectable ? { onCollectable } : {}),
+      ...(traces ? { traces } : {}),
     }),
   );
   const http = argo.createHttpSteps({
@@ -197,5 +210,5 @@ export async function openSteps(
     secret: (step, name, key) => wasm.secret(step, name, key),
     ...(authorities.length === 0 ? {} : { authorities }),
   });
-  return { cluster, wasm, http, drainMs };
+  return { cluster, wasm, http, traces, drainMs };
 }

@@ -20,7 +20,7 @@ export function addVersion(program: Command): void {
     });
 }
 
-function packageVersion(): string {
+export function packageVersion(): string {
   // package.json lies at the same place above src/cli and dist/bundle.
   const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
   const value: unknown = JSON.parse(text);

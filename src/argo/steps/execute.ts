@@ -7,6 +7,9 @@ import { archiveKind, logArtifact, packingOf, type Place } from "../../places/mo
 import type { Stores } from "../../stores/mod.ts";
 import type { OutputArtifact, Task, TaskResult } from "../../task/mod.ts";
 import type { NodeResult, Step, Template } from "../model.ts";
+import type { Span } from "../../telemetry/mod.ts";
+import { clock, ended } from "../tracing.ts";
+import type { WorkflowFacts } from "./workflow.ts";
 import { isRecord, recordOf, textOf, type KubeObject } from "../../kubernetes/mod.ts";
 import type { WasmSteps, WasmStepsOptions } from "./mod.ts";
 import { collectArtifacts, isCollected, type Collected, type CollectStrategy } from "./collect.ts";
@@ -53,28 +56,48 @@ class Steps implements WasmSteps {
   }
 
   async execute(step: Step, { signal }: { readonly signal: AbortSignal }): Promise<NodeResult> {
+    const { traces } = this.#options;
+    const startMs = clock();
+    let span: Span | undefined;
+    const begin = (annotations: WorkflowFacts["annotations"]): Span | undefined => {
+      span = traces?.begin(step, { annotations, startMs });
+      span?.child("read workflow", { startMs }).end();
+      return span;
+    };
+    let result: NodeResult;
     try {
-      return await this.#execute(step, signal);
+      result = await this.#execute(step, signal, begin);
     } catch (thrown) {
-      return failed(toFailure(thrown));
+      result = failed(toFailure(thrown));
     }
+    if (span) ended(span, result);
+    return result;
   }
 
-  async #execute(step: Step, signal: AbortSignal): Promise<NodeResult> {
+  async #execute(
+    step: Step,
+    signal: AbortSignal,
+    begin: (annotations: WorkflowFacts["annotations"]) => Span | undefined,
+  ): Promise<NodeResult> {
     const { limits } = this.#options;
     const { template, problems } = readStep(step.template, { limits });
     if (!template) throw invalid(problems);
     checkTags(template);
     const facts = await this.#workflows.when(step.workflow, ({ settled }) => settled, signal);
+    const span = begin(facts.annotations);
     const serviceAccount = facts.serviceAccount(step.template);
     const tenant = this.#tenants.of(step.workflow.namespace, serviceAccount);
     rememberPullSecrets(tenant.pullSecrets, facts.pullSecrets);
     const places = new StepPlaces(template, facts, step.nodeId);
-    const task = await this.#task(step, template, places, tenant);
+    const task = traced(await this.#task(step, template, places, tenant), span);
     await using room = await this.#rooms.enter(`${step.workflow.uid}/${serviceAccount}`, tenant);
+    const running = span?.child("run");
     const result = await room.runner.run(task, { signal });
+    running?.end({ attributes: attributesOf(result) });
     const keepsLog = facts.archivesLogs(template);
+    const sending = keepsLog ? span?.child("send log") : undefined;
     const log = keepsLog ? await this.#sendLog(result, { places, room, signal }) : noLog;
+    sending?.end({ error: log.trouble?.message });
     const outputs = outputsOf(step.template, result, places);
     const artifacts = [...(outputs.artifacts ?? []), ...log.artifacts];
     if (isCollected(artifacts, facts)) await this.#options.onCollectable?.(step.workflow);
@@ -265,6 +288,38 @@ function rememberPullSecrets(known: Set<string>, names: readonly string[]): void
     const [oldest] = known;
     if (known.size > mostPullSecrets && oldest !== undefined) known.delete(oldest);
   }
+}
+
+/** The module may go on with the trace; what the step says itself goes before. */
+function traced(task: Task, span: Span | undefined): Task {
+  if (!span || task.environment.some(({ name }) => name === "TRACEPARENT")) return task;
+  const variable = { name: "TRACEPARENT", value: span.traceparent };
+  return { ...task, environment: [...task.environment, variable] };
+}
+
+/** Where the time of a run went. */
+function attributesOf({
+  timings,
+  imageDigest,
+  moduleDigest,
+  usage,
+  limitsReached = [],
+}: TaskResult): Readonly<Record<string, string | number>> {
+  const times = Object.entries(timings).map(([name, ms]) => [
+    `atalanta.${name.replace(/Ms$/, "")}_ms`,
+    Math.round(ms * 1000) / 1000,
+  ]);
+  return {
+    ...Object.fromEntries(times),
+    ...(imageDigest === undefined ? {} : { "oci.manifest.digest": imageDigest }),
+    ...(moduleDigest === undefined ? {} : { "atalanta.module.digest": moduleDigest }),
+    ...(usage
+      ? { "atalanta.memory_bytes": usage.memoryBytes, "atalanta.cpu_ms": usage.cpuMs }
+      : {}),
+    ...(limitsReached.length === 0
+      ? {}
+      : { "atalanta.limits_reached": limitsReached.map(({ code }) => code).join(",") }),
+  };
 }
 
 /** What a step says itself of who it is; a tag that nobody filled in says nothing. */

@@ -5,6 +5,7 @@ import type { ImagePolicy, RegistryOptions } from "../../oci/mod.ts";
 import type { Runners, Trust } from "../../runner/mod.ts";
 import type { KubeObject } from "../../kubernetes/mod.ts";
 import type { Step, StepExecutor, WorkflowIdentity } from "../model.ts";
+import type { StepTraces } from "../tracing.ts";
 import type { Collected, CollectStrategy } from "./collect.ts";
 
 export { createWasmSteps } from "./execute.ts";
@@ -60,6 +61,8 @@ export interface WasmStepsOptions {
   readonly imageCacheBytes?: number;
   /** Before a result is handed over that names artifacts which are to be deleted some day; absent: nobody deletes them. */
   readonly onCollectable?: (workflow: WorkflowIdentity) => Promise<void>;
+  /** Absent: nobody traces. */
+  readonly traces?: StepTraces;
   /** For proxies. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }

@@ -2,12 +2,15 @@ import { parseRepository, type Repository } from "../../document/mod.ts";
 import { Failure } from "../../errors/mod.ts";
 import { isRecord, listOf, recordOf, textOf } from "../../kubernetes/mod.ts";
 import { nodesOf } from "../nodes.ts";
+import { engineTrace } from "../tracing.ts";
 
 /** What the engine writes into a workflow when it begins, out of its own configuration. */
 export interface Additions {
   readonly repository: Readonly<Record<string, unknown>>;
   /** Of the spec, as far as steps need to know. */
   readonly spec: Readonly<Record<string, unknown>>;
+  /** It writes down which trace the workflow is in, and that is another one for each. */
+  readonly traced: boolean;
 }
 
 const addedKeys = ["serviceAccountName", "archiveLogs", "imagePullSecrets", "artifactGC"] as const;
@@ -45,12 +48,13 @@ export class WorkflowFacts {
     return {
       repository: recordOf(this.#status["artifactRepositoryRef"]),
       spec: Object.fromEntries(addedKeys.map((key) => [key, spec[key]])),
+      traced: this.annotations[engineTrace] !== undefined,
     };
   }
 
   /** As it will be when the engine adds this; undefined when its keys may come out differently. */
-  assuming({ repository, spec }: Additions): WorkflowFacts | undefined {
-    if (!this.whole || laterTag.test(JSON.stringify(repository))) return undefined;
+  assuming({ repository, spec, traced }: Additions): WorkflowFacts | undefined {
+    if (!this.whole || traced || laterTag.test(JSON.stringify(repository))) return undefined;
     const object = {
       ...this.#object,
       spec: { ...recordOf(this.#object["spec"]), ...spec },
@@ -61,6 +65,10 @@ export class WorkflowFacts {
 
   get uid(): string {
     return textOf(recordOf(this.#object["metadata"])["uid"]) ?? "";
+  }
+
+  get annotations(): Readonly<Record<string, unknown>> {
+    return recordOf(recordOf(this.#object["metadata"])["annotations"]);
   }
 
   /**
