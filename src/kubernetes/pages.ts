@@ -1,3 +1,4 @@
+import { Failure } from "../errors/mod.ts";
 import { listOf, objectOf, recordOf, textOf } from "./json.ts";
 import type { KubeObject } from "./mod.ts";
 
@@ -21,6 +22,12 @@ export async function* pages(
     query.set("limit", String(pageSize));
     if (next !== "") query.set("continue", next);
     const answer = recordOf(await ask(query));
+    // What is no list is not an empty one: everything would be gone.
+    if (!textOf(answer["kind"])?.endsWith("List")) {
+      throw new Failure("cluster-unavailable", "The API server answered with what is no list", {
+        hint: "Is that the address of a Kubernetes API server?",
+      });
+    }
     const metadata = recordOf(answer["metadata"]);
     yield {
       items: listOf(answer["items"]).map(objectOf),

@@ -242,7 +242,11 @@ export class ApiServer implements AsyncDisposable {
       });
     if (url.searchParams.get("watch") !== "true") {
       const items = this.list(plural).filter(selects);
-      return answer(response, { metadata: { resourceVersion: String(this.#version) }, items });
+      return answer(response, {
+        kind: "List",
+        metadata: { resourceVersion: String(this.#version) },
+        items,
+      });
     }
     const from = Number(url.searchParams.get("resourceVersion") ?? "0");
     if (from < this.#oldest) return refuse(response, { status: 410, reason: "Expired" });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { listOf, recordOf, textOf, type Kind, type KubeObject } from "../../src/kubernetes/mod.ts";
 import { taskSets, workflows } from "./controller.ts";
@@ -65,6 +65,12 @@ describe("an agent's bad days", clusterTests, () => {
       .map(recordOf)
       .filter(({ type, phase }) => type === "Plugin" && phase === "Succeeded").length;
 
+  /** For the table of faults: what is lost would have failed the test before, and what is done twice as well. */
+  const counted = (context: TestContext, steps: number): void => {
+    assert.deepEqual(overwritten, []);
+    context.diagnostic(`steps ${steps}, lost 0, results overwritten 0`);
+  };
+
   const over = async (name: string, count: number): Promise<void> => {
     const workflow = await setting.ended(name, "default", 120);
     assert.equal(
@@ -75,7 +81,7 @@ describe("an agent's bad days", clusterTests, () => {
     assert.equal(succeeded(workflow), count);
   };
 
-  test("a replica that is killed in the middle of 1,000 steps loses none: the other does what has no result", async () => {
+  test("a replica that is killed in the middle of 1,000 steps loses none: the other does what has no result", async (context) => {
     const replicas = ["--replicas", "agents", "--max-steps", "16"];
     await using one = await new AgentProcess(setting, kubeconfig, replicas).ready();
     await using other = await new AgentProcess(setting, kubeconfig, replicas).ready();
@@ -89,10 +95,10 @@ describe("an agent's bad days", clusterTests, () => {
     await one.kill();
     for (const name of names) await over(name, 125);
     assert(other.log.includes("Step Succeeded"));
-    assert.deepEqual(overwritten, []);
+    counted(context, 1000);
   });
 
-  test("a replica that is frozen, and wakes when the other has done its work, changes nothing", async () => {
+  test("a replica that is frozen, and wakes when the other has done its work, changes nothing", async (context) => {
     const replicas = ["--replicas", "frozen", "--max-steps", "16"];
     await using one = await new AgentProcess(setting, kubeconfig, replicas).ready();
     await using other = await new AgentProcess(setting, kubeconfig, replicas).ready();
@@ -114,7 +120,7 @@ describe("an agent's bad days", clusterTests, () => {
       assert.deepEqual(recordOf(recordOf(object["status"])["nodes"]), {});
     }
     assert(other.log.includes("Step Succeeded"));
-    assert.deepEqual(overwritten, []);
+    counted(context, 120);
   });
 
   test("where the controller may not change the status of task sets, steps run one after the other, and end with their workflow for good", async () => {
