@@ -220,7 +220,13 @@ describe("a step of Argo's as a module in a sandbox", () => {
       const ref = status["artifactRepositoryRef"] as { artifactRepository: { s3: object } };
       return {
         ...made,
-        metadata: { name: "wf", namespace: "third", uid },
+        // Argo writes one into each, whether anybody traces or not.
+        metadata: {
+          name: "wf",
+          namespace: "third",
+          uid,
+          annotations: { "workflows.argoproj.io/trace-id": `0${uid}` },
+        },
         // The controller has a default for this.
         spec: { ...(made["spec"] as object), serviceAccountName: "given", ...more },
         status: {

@@ -46,7 +46,7 @@ class Steps implements WasmSteps {
 
   constructor(options: WasmStepsOptions) {
     this.#options = options;
-    this.#workflows = new Workflows(options.reader);
+    this.#workflows = new Workflows(options.reader, { traces: options.traces !== undefined });
     this.#tenants = new Tenants(options);
     this.#rooms = new Rooms(options, () => this.#openStores());
   }

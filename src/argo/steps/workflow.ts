@@ -53,8 +53,8 @@ export class WorkflowFacts {
   }
 
   /** As it will be when the engine adds this; undefined when its keys may come out differently. */
-  assuming({ repository, spec, traced }: Additions): WorkflowFacts | undefined {
-    if (!this.whole || traced || laterTag.test(JSON.stringify(repository))) return undefined;
+  assuming({ repository, spec }: Additions): WorkflowFacts | undefined {
+    if (!this.whole || laterTag.test(JSON.stringify(repository))) return undefined;
     const object = {
       ...this.#object,
       spec: { ...recordOf(this.#object["spec"]), ...spec },

@@ -31,11 +31,14 @@ interface Known {
 /** Looks up workflows, each as seldom as may be: a thousand steps of one ask for the same. */
 export class Workflows {
   readonly #reader: NamespaceReader;
+  readonly #traces: boolean;
   readonly #known = new Map<string, Known>();
   readonly #additions = new Map<string, Additions & { readonly until: number }>();
 
-  constructor(reader: NamespaceReader) {
+  /** With `traces` it matters which trace the engine writes into a workflow, so that nothing is assumed of one. */
+  constructor(reader: NamespaceReader, { traces }: { readonly traces: boolean }) {
     this.#reader = reader;
+    this.#traces = traces;
   }
 
   /** As it is once `ready` says so. Throws `argo-workflow` when that is never. */
@@ -103,6 +106,7 @@ export class Workflows {
     }
     const assumed = this.#additions.get(key);
     if (!assumed || assumed.until < performance.now()) return facts;
+    if (assumed.traced && this.#traces) return facts;
     return facts.assuming(assumed) ?? facts;
   }
 
