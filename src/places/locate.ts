@@ -1,6 +1,6 @@
 import { Failure } from "../errors/mod.ts";
 import { endpointEntry, isFor, parseEndpoint, type Endpoint, type Secret } from "../network/mod.ts";
-import type { Location, S3Credentials, Secret as StoreSecret } from "../stores/mod.ts";
+import type { Location, S3Credentials, Secret as StoreSecret, WebIdentity } from "../stores/mod.ts";
 import { endpointOf, sameHost, sameStore } from "./keys.ts";
 import type { Place, SecretName } from "./model.ts";
 
@@ -9,6 +9,8 @@ export interface LocateOptions {
   readonly secrets: ReadonlyMap<string, Pick<Secret, "hosts" | "value">>;
   /** The operator's own repositories: their endpoints may be private, and this machine's identity is for their buckets alone. */
   readonly own: readonly Place[];
+  /** Whose roles at clouds a place without keys may use; absent: nobody's. */
+  readonly identity?: WebIdentity;
 }
 
 /** What a store needs to go to a place. Throws when a secret is not there or not for its host. */
@@ -95,7 +97,7 @@ class Locator {
       credentials:
         given && sessionTokenSecret
           ? { ...given, sessionToken: this.#secret(sessionTokenSecret) }
-          : (given ?? this.#ambient(s3.useSDKCreds ?? false, roleARN)),
+          : (given ?? this.#role(s3.useSDKCreds ?? false, roleARN)),
       ...(encryption ? { encryption } : {}),
       ...(caSecret ? { authorities: this.#secret(caSecret) } : {}),
       ...(createBucketIfNotPresent ? { createBucket: createBucketIfNotPresent } : {}),
@@ -249,6 +251,18 @@ class Locator {
       kind: "keys",
       accessKey: this.#secret(accessKeySecret),
       secretKey: this.#secret(secretKeySecret),
+    };
+  }
+
+  /** Without keys Argo is who the pod is: on a cluster, its service account. */
+  #role(asked: boolean, roleArn = ""): S3Credentials {
+    const { identity } = this.#options;
+    if (!identity) return this.#ambient(asked, roleArn);
+    return {
+      kind: "web-identity",
+      identity,
+      asked: asked || roleArn !== "",
+      ...(roleArn === "" ? {} : { roleArn }),
     };
   }
 

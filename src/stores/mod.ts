@@ -45,6 +45,16 @@ export interface S3Location extends Place, Authorities {
   readonly createBucket?: { readonly objectLocking?: boolean };
 }
 
+/** Somebody whom an issuer vouches for that clouds trust, such as a service account of a cluster. No store ever gets a token of his: they are for a cloud's token service. */
+export interface WebIdentity {
+  /** Who; what a cloud gives him is kept by it. */
+  readonly name: string;
+  /** What stands beside him for clouds to read, by their names for it. */
+  annotation(name: string, signal: AbortSignal): Promise<string | undefined>;
+  /** A new token that is good for one audience. */
+  token(audience: string, signal: AbortSignal): Promise<string>;
+}
+
 export type S3Credentials =
   | { readonly kind: "anonymous" }
   | {
@@ -57,7 +67,17 @@ export type S3Credentials =
    * Who this machine or this user is: variables, a web identity, the shared file, the container's or the machine's role (in this order);
    * then, if it is named, another role by STS. Only with `ofOperator`.
    */
-  | { readonly kind: "ambient"; readonly roleArn?: string };
+  | { readonly kind: "ambient"; readonly roleArn?: string }
+  /**
+   * The role that the annotation `eks.amazonaws.com/role-arn` names, by STS and a token; then `roleArn`, or that alone. Without either he is
+   * nobody, which fails when the role was `asked` for.
+   */
+  | {
+      readonly kind: "web-identity";
+      readonly identity: WebIdentity;
+      readonly roleArn?: string;
+      readonly asked: boolean;
+    };
 
 export type S3Encryption =
   | { readonly kind: "s3" }

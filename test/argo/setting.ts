@@ -21,6 +21,8 @@ export interface Namespace {
   readonly workflows: Map<string, Json>;
   readonly secrets: Map<string, { data: Json; annotations?: Record<string, string> }>;
   readonly configMaps: Map<string, Record<string, string>>;
+  /** Annotations of service accounts. */
+  readonly serviceAccounts: Map<string, Record<string, string>>;
 }
 
 export interface Setting extends AsyncDisposable {
@@ -59,6 +61,7 @@ export async function startSteps(options: Partial<WasmStepsOptions> = {}): Promi
       workflows: new Map(),
       secrets: new Map(),
       configMaps: new Map(),
+      serviceAccounts: new Map(),
     };
     namespaces.set(name, found);
     return found;
@@ -83,6 +86,14 @@ export async function startSteps(options: Partial<WasmStepsOptions> = {}): Promi
     async configMap(inside, name) {
       const found = namespace(inside).configMaps.get(name);
       return found && new Map(Object.entries(found));
+    },
+    async serviceAccount(inside, name) {
+      asked.push(`service account ${inside}/${name}`);
+      return namespace(inside).serviceAccounts.get(name);
+    },
+    async token(inside, name, { audience }) {
+      asked.push(`token of ${inside}/${name} for ${audience}`);
+      return `token-of-${inside}-${name}-for-${audience}`;
     },
   };
   const steps = await stepsOn(stack, { reader, folder, threads: 1, ...options });

@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Template } from "../../src/argo/mod.ts";
 import { recordOf } from "../../src/kubernetes/mod.ts";
+import { answering } from "../stores/s3-kit.ts";
 import { startSteps, workflowOf, type Setting } from "./setting.ts";
 
 describe("a step of Argo's as a module in a sandbox", () => {
@@ -333,6 +334,71 @@ describe("a step of Argo's as a module in a sandbox", () => {
       /The secret "none" of the namespace team has no key "value".*kubectl get secret none -n team/,
     );
     assert(workflows.has("wf"));
+  });
+
+  test("goes to a store without keys by the role of its service account, each by its own and never by the agent's", async () => {
+    const asked: URLSearchParams[] = [];
+    await using sts = await answering((_request, body) => {
+      const fields = new URLSearchParams(body);
+      asked.push(fields);
+      const key = `ASIA${asked.length}`;
+      const { sessions } = roles.s3;
+      sessions.set(key, { secretKey: `${key}-secret`, token: `${key}-token` });
+      return `<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>${key}</AccessKeyId><SecretAccessKey>${key}-secret</SecretAccessKey><SessionToken>${key}-token</SessionToken><Expiration>${new Date(Date.now() + 3_600_000).toISOString()}</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`;
+    });
+    await using roles = await startSteps({
+      environment: {
+        AWS_ENDPOINT_URL_STS: sts.url,
+        AWS_ACCESS_KEY_ID: "AKIATESTKEY",
+        AWS_SECRET_ACCESS_KEY: "a-secret-key-of-the-test",
+      },
+    });
+    const place = (key: string): Json => ({
+      s3: {
+        endpoint: roles.s3.endpoint,
+        insecure: true,
+        bucket: "artifacts",
+        useSDKCreds: true,
+        key,
+      },
+    });
+    const write = (key: string): Template => ({
+      name: "main",
+      plugin: { wasm: { image: roles.image, args: ["write", "/out", key] } },
+      outputs: {
+        artifacts: [{ name: "out", path: "/out", archive: { none: {} }, ...place(key) }],
+      },
+    });
+    for (const name of ["team", "other"]) {
+      roles
+        .namespace(name)
+        .serviceAccounts.set("default", { "eks.amazonaws.com/role-arn": `arn:aws:iam::1:${name}` });
+    }
+    for (const [namespace, key] of [
+      ["team", "a"],
+      ["other", "b"],
+      ["team", "c"],
+    ] as const) {
+      const result = await roles.run(write(key), { namespace });
+      assert.equal(result.phase, "Succeeded", result.message ?? "");
+    }
+    assert.deepEqual(
+      asked.map((fields) => [fields.get("RoleArn"), fields.get("WebIdentityToken")]),
+      [
+        ["arn:aws:iam::1:team", "token-of-team-default-for-sts.amazonaws.com"],
+        ["arn:aws:iam::1:other", "token-of-other-default-for-sts.amazonaws.com"],
+      ],
+    );
+    const by = (wanted: string): unknown =>
+      roles.s3.seen.find(({ key, operation }) => key === wanted && operation === "PUT")?.headers[
+        "x-amz-security-token"
+      ];
+    assert.deepEqual([by("a"), by("b"), by("c")], ["ASIA1-token", "ASIA2-token", "ASIA1-token"]);
+    const template = { ...write("d"), serviceAccountName: "nobody" };
+    const refused = await roles.run(template);
+    assert.equal(refused.phase, "Error");
+    assert.match(refused.message ?? "", /team\/nobody has no role at Amazon's.*role-arn/);
+    assert.equal(asked.length, 2);
   });
 
   test("pulls private images with the secrets of the workflow, and hands them to nobody else", async () => {

@@ -102,6 +102,7 @@ describe("the chart", clusterTests, () => {
       ["--set", `image.digest=sha256:${"a".repeat(64)},webhook.enabled=true`],
       ["--set", "webhook.enabled=true,webhook.definitions=false,webhook.replicas=1"],
       ["--set", "maxNamespaceCpus=1,maxNamespaceMemory=1Gi"],
+      ["--set", "authority=agent,webIdentity=true,environment.AWS_REGION=eu-west-1"],
     ]) {
       for (const object of rendered(...more)) {
         const kind = kinds.get(object.kind ?? "");

@@ -13,7 +13,12 @@ export class AgentProcess implements AsyncDisposable {
   /** What it said. */
   log = "";
 
-  constructor(setting: ClusterSetting, kubeconfig: string, more: readonly string[] = []) {
+  constructor(
+    setting: ClusterSetting,
+    kubeconfig: string,
+    more: readonly string[] = [],
+    environment: Readonly<Record<string, string>> = {},
+  ) {
     const home = mkdtempSync(join(setting.folder, "home-"));
     // Registries on this machine are an operator's to allow.
     writeFileSync(
@@ -34,7 +39,12 @@ export class AgentProcess implements AsyncDisposable {
         ...more,
       ],
       {
-        env: { ...process.env, HOME: home, ATALANTA_HOME: join(home, "atalanta") },
+        env: {
+          ...process.env,
+          HOME: home,
+          ATALANTA_HOME: join(home, "atalanta"),
+          ...environment,
+        },
         stdio: ["ignore", "ignore", "pipe"],
       },
     );

@@ -171,17 +171,25 @@ export interface Answering extends AsyncDisposable {
   readonly asked: string[];
 }
 
-/** A server by a function that answers: with a text, or with a status. */
+/** A server by a function that answers: with a text, a status, or both. */
 export async function answering(
-  answer: (request: IncomingMessage, body: string) => string | number,
+  answer: (
+    request: IncomingMessage,
+    body: string,
+  ) => string | number | { readonly status: number; readonly text: string },
 ): Promise<Answering> {
   const asked: string[] = [];
   const server = createServer((request, response) => {
     void text(request).then((body) => {
       asked.push(`${request.method} ${request.url}`);
       const given = answer(request, body);
-      response.writeHead(typeof given === "number" ? given : 200);
-      response.end(typeof given === "number" ? "" : given);
+      const { status, text = "" } =
+        typeof given === "object"
+          ? given
+          : typeof given === "number"
+            ? { status: given }
+            : { status: 200, text: given };
+      response.writeHead(status).end(text);
     });
   });
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));

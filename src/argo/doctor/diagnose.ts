@@ -451,6 +451,7 @@ class Doctor {
       ["get", "workflows", "", group],
       ["patch", "workflows", "", group],
       ["create", "serviceaccounts", "token", ""],
+      ["get", "serviceaccounts", "", ""],
       ["create", "events", "", ""],
     ] as const) {
       const answer = await this.#maybe(() =>

@@ -7,6 +7,7 @@ import type { NamespaceReader } from "./mod.ts";
 
 const core = { group: "", version: "v1", namespaced: true };
 const secrets: Kind = { ...core, plural: "secrets" };
+const serviceAccounts: Kind = { ...core, plural: "serviceaccounts" };
 const configMaps: Kind = { ...core, plural: "configmaps" };
 
 /**
@@ -18,6 +19,8 @@ type Authority = "service-account" | "agent";
 /** A token is replaced well before it ends. */
 const tokenSeconds = 3600;
 const earlyMs = 600_000;
+/** A token for a cloud is given away at once; no server makes shorter ones. */
+const exchangeSeconds = 600;
 /** Service accounts whose tokens are known. */
 const keptTokens = 1000;
 
@@ -32,12 +35,9 @@ export function clusterReader(cluster: Cluster, authority: Authority): Namespace
       (answer) => answer.token,
       (thrown: unknown) => {
         const failure = toFailure(thrown);
-        if (failure.code !== "cluster-missing") throw failure;
-        throw new Failure(
-          "workflow-invalid",
-          `The service account "${serviceAccount}" of the workflow is not in the namespace ${namespace}`,
-          { cause: thrown, hint: "Make it, or correct serviceAccountName." },
-        );
+        throw failure.code === "cluster-missing"
+          ? missingAccount(namespace, serviceAccount, thrown)
+          : failure;
       },
     );
     const until = performance.now() + tokenSeconds * 1000 - earlyMs;
@@ -67,7 +67,25 @@ export function clusterReader(cluster: Cluster, authority: Authority): Namespace
       const data = Object.entries(recordOf(found?.["data"]));
       return found && new Map(data.map(([key, value]) => [key, String(value)]));
     },
+    async serviceAccount(namespace, name) {
+      const found = await patience.ask(() => cluster.get(serviceAccounts, name, { namespace }));
+      return found && (found.metadata.annotations ?? {});
+    },
+    async token(namespace, serviceAccount, { audience, signal }) {
+      const options = { namespace, audiences: [audience], seconds: exchangeSeconds, signal };
+      const found = await patience.ask(() => cluster.token(serviceAccount, options), signal);
+      if (found) return found.token;
+      throw missingAccount(namespace, serviceAccount);
+    },
   };
+}
+
+function missingAccount(namespace: string, serviceAccount: string, cause?: unknown): Failure {
+  return new Failure(
+    "workflow-invalid",
+    `The service account "${serviceAccount}" of the workflow is not in the namespace ${namespace}`,
+    { cause, hint: "Make it, or correct serviceAccountName." },
+  );
 }
 
 /** A step does not fail because the API server is away for a while. */

@@ -53,9 +53,10 @@ export async function collectArtifacts(
   const candidates = await candidatesOf(object, strategies, failures);
   const remove = async ({ name, place, isFolder, serviceAccount }: Candidate): Promise<void> => {
     try {
-      const { secrets } = tenant(serviceAccount);
+      const { secrets, reader } = tenant(serviceAccount);
+      const who = { secrets, own: [], identity: reader.identity };
       for (const one of [place, ...(isFolder ? [withKey(place, `${keyOf(place) ?? ""}/`)] : [])]) {
-        await stores.delete(locate(one, { secrets, own: [] }), { signal });
+        await stores.delete(locate(one, who), { signal });
       }
       deleted += 1;
     } catch (thrown) {

@@ -264,6 +264,9 @@ class Steps implements WasmSteps {
         // Nothing that a workflow names is the operator's.
         operatorReach: reach,
         ...(authorities.length === 0 ? {} : { authorities }),
+        environment: Object.fromEntries(
+          cloudVariables.map((name) => [name, environment[name]] as const),
+        ),
         stagingFolder: join(folder, "stores"),
         proxyFor: proxiesFrom(environment),
       });
@@ -277,6 +280,9 @@ class Steps implements WasmSteps {
     await (await this.#stores?.catch(() => undefined))?.[Symbol.asyncDispose]();
   }
 }
+
+/** Where clouds are. Who this process is there is in none of them, and is not for steps. */
+const cloudVariables = ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_STS"] as const;
 
 /** Each is asked for an image that wants a login, so it is the last ones that are remembered. */
 const mostPullSecrets = 50;

@@ -33,6 +33,17 @@ export interface NamespaceReader {
     name: string,
     as: As,
   ): Promise<ReadonlyMap<string, string> | undefined>;
+  /** The annotations of a service account. */
+  serviceAccount(
+    namespace: string,
+    name: string,
+  ): Promise<Readonly<Record<string, string>> | undefined>;
+  /** A new token of a service account, for an audience outside of the cluster. */
+  token(
+    namespace: string,
+    serviceAccount: string,
+    options: { readonly audience: string; readonly signal: AbortSignal },
+  ): Promise<string>;
 }
 
 export interface WasmStepsOptions {
@@ -63,7 +74,7 @@ export interface WasmStepsOptions {
   readonly onCollectable?: (workflow: WorkflowIdentity) => Promise<void>;
   /** Absent: nobody traces. */
   readonly traces?: StepTraces;
-  /** For proxies. */
+  /** For proxies, and where the token services of clouds are (`AWS_REGION`, `AWS_ENDPOINT_URL_STS`). */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 

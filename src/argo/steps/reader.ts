@@ -1,5 +1,6 @@
 import { Failure } from "../../errors/mod.ts";
-import type { Secret } from "../../network/mod.ts";
+import { orAborted, type Secret } from "../../network/mod.ts";
+import type { WebIdentity } from "../../stores/mod.ts";
 import { remember } from "../remember.ts";
 import type { NamespaceReader, SecretData } from "./mod.ts";
 
@@ -44,6 +45,22 @@ export class TenantReader {
     return this.#once(`configmap/${name}`, () =>
       this.#reader.configMap(this.#namespace, name, { serviceAccount: this.#serviceAccount }),
     );
+  }
+
+  /** Whom clouds know the service account as. */
+  get identity(): WebIdentity {
+    const who = [this.#namespace, this.#serviceAccount] as const;
+    return {
+      name: `The service account ${who.join("/")}`,
+      annotation: async (name, signal) => {
+        const annotations = await orAborted(
+          this.#once("serviceaccount", () => this.#reader.serviceAccount(...who)),
+          signal,
+        );
+        return annotations?.[name];
+      },
+      token: (audience, signal) => this.#reader.token(...who, { audience, signal }),
+    };
   }
 
   async #once<Value>(key: string, read: () => Promise<Value>): Promise<Value> {

@@ -82,6 +82,7 @@ export class Rooms implements AsyncDisposable {
       artifacts,
       secrets: tenant.secrets,
       own: [],
+      identity: tenant.reader.identity,
       // Connections to stores are everybody's.
       openStores: async () => shared(await this.#openStores()),
     });

@@ -1,18 +1,16 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Failure } from "../../errors/mod.ts";
-import { addressRules, orAborted, privateAddresses } from "../../network/mod.ts";
+import { addressRules, privateAddresses } from "../../network/mod.ts";
 import { retried } from "../retries.ts";
 import type { StoreContext } from "../stores.ts";
 import type { Manner } from "../transport.ts";
 import { Trouble } from "../trouble.ts";
 import { checked, expiring, type Expiring } from "./expiring.ts";
 import type { Identities } from "./identities.ts";
-import type { Identity } from "./signature.ts";
+import { renewed } from "./renewed.ts";
 import { assumeRole, assumeRoleWithWebIdentity, type Sts } from "./sts.ts";
 
-/** New ones are fetched this long before the old ones end. */
-const earlyMs = 5 * 60_000;
 const findMs = 60_000;
 /** Metadata services are near or not there at all. */
 const nearMs = 2000;
@@ -36,45 +34,11 @@ export function ambient(
   }: { readonly roleArn?: string | undefined; readonly region?: string | undefined },
 ): Identities {
   const chain = new Chain(context, region);
-  let good: Expiring | undefined;
-  let finding: Promise<Expiring> | undefined;
-  const find = async (): Promise<Expiring> => {
-    // Of its own: who asked first may give up, and others wait for it as well.
-    const signal = AbortSignal.timeout(findMs);
-    try {
-      const own = await chain.find(signal);
-      return roleArn === undefined
-        ? own
-        : await assumeRole(chain.sts, own.identity, roleArn, signal);
-    } catch (thrown) {
-      if (!signal.aborted) throw thrown;
-      throw new Trouble(
-        "store-unavailable",
-        `Nobody told this machine who it is in ${findMs / 1000} s`,
-      );
-    }
+  const find = async (signal: AbortSignal): Promise<Expiring> => {
+    const own = await chain.find(signal);
+    return roleArn === undefined ? own : assumeRole(chain.sts, own.identity, roleArn, signal);
   };
-  const get = async (signal: AbortSignal): Promise<Identity> => {
-    if (good && (good.untilMs ?? Infinity) - earlyMs > Date.now()) return good.identity;
-    finding ??= find().finally(() => (finding = undefined));
-    try {
-      good = await orAborted(finding, signal);
-    } catch (thrown) {
-      signal.throwIfAborted();
-      // What ends soon and cannot be had anew is still good.
-      if (!good || (good.untilMs ?? Infinity) < Date.now()) throw thrown;
-    }
-    return good.identity;
-  };
-  return {
-    get,
-    forget: (identity) => {
-      // Another request may have got new ones already.
-      if (good?.identity === identity) good = undefined;
-      return true;
-    },
-    region: chain.region,
-  };
+  return renewed(find, { mostMs: findMs, region: chain.region });
 }
 
 /** The places where credentials are looked for, in the order of Amazon's clients. */

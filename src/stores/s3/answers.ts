@@ -17,7 +17,10 @@ export function readError({ status, headers }: Answer, body: string): S3Error {
   const region = headers["x-amz-bucket-region"];
   const told = typeof region === "string" ? region : undefined;
   try {
-    const root = parseXml(body);
+    const answer = parseXml(body);
+    // The service of roles has its errors in an envelope.
+    const inside = answer.children.find(({ name }) => name === "Error");
+    const root = answer.name === "ErrorResponse" && inside ? inside : answer;
     const code = textOf(root, "Code");
     if (root.name === "Error" && code !== undefined) {
       const message = textOf(root, "Message") ?? "";
@@ -40,6 +43,8 @@ const byStatus: ReadonlyMap<number, string> = new Map([
 /** Codes of failures that may pass, besides the statuses that say so. Damage on the way is among them. */
 const passing = new Set([
   "BadDigest",
+  // The service of roles does not reach whoever vouches for a token.
+  "IDPCommunicationError",
   "IncompleteBody",
   "InternalError",
   "OperationAborted",

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { Failure } from "../../errors/mod.ts";
-import type { ListedObject, S3Location } from "../mod.ts";
+import type { ListedObject, S3Credentials, S3Location } from "../mod.ts";
 import { checkKey } from "../objects/keys.ts";
 import { strongTag, type Objects } from "../objects/objects.ts";
 import { ObjectStore } from "../objects/store.ts";
@@ -16,6 +16,10 @@ import { readHeaders } from "./encryption.ts";
 import { anonymous, fromKeys, type Identities } from "./identities.ts";
 import { listObjects } from "./list.ts";
 import { uploadContent, uploadStream } from "./upload.ts";
+import { ofWebIdentity } from "./web-identity.ts";
+
+/** Web identities whose credentials are kept; the one that was not used for longest makes room. */
+const mostWebIdentities = 1000;
 
 /** Opens S3 and whatever speaks its language. */
 // oxlint-disable-next-line typescript/require-await -- as other kinds of stores
@@ -35,6 +39,7 @@ class Buckets {
   readonly #known = new Known();
   /** By role and region; operators name few. */
   readonly #ambient = new Map<string, Identities>();
+  readonly #webIdentities = new Map<string, Identities>();
 
   constructor(context: StoreContext) {
     this.#context = context;
@@ -52,6 +57,9 @@ class Buckets {
     const { credentials, endpoint, region, ofOperator } = location;
     if (credentials.kind === "anonymous") return anonymous;
     if (credentials.kind === "keys") return fromKeys(credentials, endpointOf(location).host);
+    if (credentials.kind === "web-identity") {
+      return this.#webIdentity(credentials, region ?? endpointOf(location).region);
+    }
     if (ofOperator !== true) {
       throw new Failure(
         "secret-missing",
@@ -66,6 +74,22 @@ class Buckets {
     const made = ambient(this.#context, { roleArn, region });
     this.#ambient.set(name, made);
     return made;
+  }
+
+  #webIdentity(
+    credentials: Extract<S3Credentials, { readonly kind: "web-identity" }>,
+    region: string | undefined,
+  ): Identities {
+    const { identity, roleArn, asked } = credentials;
+    const name = JSON.stringify([identity.name, roleArn, asked, region]);
+    const known = this.#webIdentities.get(name);
+    const found = known ?? ofWebIdentity(this.#context, { ...credentials, region });
+    this.#webIdentities.delete(name);
+    this.#webIdentities.set(name, found);
+    const [oldest] = this.#webIdentities.keys();
+    if (this.#webIdentities.size > mostWebIdentities && oldest !== undefined)
+      this.#webIdentities.delete(oldest);
+    return found;
   }
 }
 

@@ -32,11 +32,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
-{{- if eq .Values.authority "service-account" }}
+{{- if or .Values.webIdentity (eq .Values.authority "service-account") }}
 - apiGroups: [""]
   resources: [serviceaccounts/token]
   verbs: [create]
-{{- else }}
+# Which role at a cloud a service account has is in its annotations.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get]
+{{- end }}
+{{- if eq .Values.authority "agent" }}
 - apiGroups: [""]
   resources: [secrets, configmaps]
   verbs: [get]
