@@ -9,7 +9,7 @@ export {
 export { createAgent, StepEvents, type Agent, type AgentObserver } from "./agent/mod.ts";
 export { createCollector, releaseWorkflows } from "./collect/mod.ts";
 export { clusterReader } from "./steps/cluster-reader.ts";
-export { rewriteText } from "./rewrite/mod.ts";
+export { rewriteObject, rewriteText } from "./rewrite/mod.ts";
 export { diagnose, type Finding } from "./doctor/mod.ts";
 export { createHttpSteps } from "./http/mod.ts";
 export { createForeignSteps, type ForeignPlugin } from "./foreign/mod.ts";

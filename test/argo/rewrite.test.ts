@@ -4,7 +4,7 @@ import { globSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { describe, test } from "node:test";
 import { parseAllDocuments } from "yaml";
-import { rewriteText } from "../../src/argo/mod.ts";
+import { rewriteObject, rewriteText } from "../../src/argo/mod.ts";
 import { readBundle } from "../../src/document/mod.ts";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -209,6 +209,63 @@ spec:
     assert.match(stderr, /<stdin>:9:13: error\[workflow-invalid\]: The module file "\.\/x\.wasm"/);
     const broken = rewriteText("a: [", "f.yaml");
     assert.match(broken.problems[0]?.message ?? "", /no YAML/);
+  });
+
+  test("an empty wasm: is told, and digits in a text are no number that JSON loses", () => {
+    const empty = rewriteText("kind: Workflow\nspec: {templates: [{name: a, wasm: }]}\n", "f.yaml");
+    assert.match(empty.problems[0]?.message ?? "", /"wasm" must be a mapping, and is empty/);
+    const json = (value: string): ReturnType<typeof rewriteText> =>
+      rewriteText(
+        `{"kind": "Workflow", "spec": {"templates": [{"name": "a", "wasm": {"image": "a/b:1", "args": [${value}]}}]}}`,
+        "f.json",
+      );
+    assert.deepEqual(json('"of 12345678901234567890 bytes"').problems, []);
+    assert.deepEqual(json("9007199254740992").problems, []);
+    assert.match(
+      json("9007199254740993").problems[0]?.message ?? "",
+      /number that JSON cannot hold exactly/,
+    );
+  });
+
+  test("an object of an API server is changed where it has Wasm, and nowhere else", () => {
+    const of = (...templates: readonly unknown[]): ReturnType<typeof rewriteObject> =>
+      rewriteObject({ kind: "Workflow", spec: { templates } });
+    const wasm = { image: "a/b:1" };
+    const { patch, problems } = of(
+      {
+        name: "other",
+        container: { image: "x", args: ["wasm"], broken: { wasm: 1 } },
+        plugin: { "~/x": 1 },
+      },
+      { name: "mine", wasm },
+    );
+    assert.deepEqual(problems, []);
+    assert.deepEqual(patch, [
+      { op: "remove", path: "/spec/templates/1/wasm" },
+      { op: "add", path: "/spec/templates/1/plugin", value: { wasm } },
+    ]);
+    assert.match(
+      of({ name: "a", wasm: null }).problems[0]?.message ?? "",
+      /spec\.templates\[0\] \(template "a"\): .*is empty/,
+    );
+    let deep: unknown = 1;
+    for (let level = 0; level < 20_000; level += 1) deep = [deep];
+    assert.match(
+      of({ name: "a", wasm: { deep } }).problems[0]?.message ?? "",
+      /more than 64 mappings and lists/,
+    );
+    const many = of(...Array.from({ length: 1000 }, () => ({ wasm: { imgae: 1 } })));
+    assert(many.problems.length < 40, String(many.problems.length));
+    for (const spec of [
+      undefined,
+      null,
+      1,
+      "x",
+      [],
+      { templates: null },
+      { templates: [null, 1, "wasm"] },
+    ])
+      assert.deepEqual(rewriteObject({ kind: "Workflow", spec }), { patch: [], problems: [] });
   });
 
   test("a filter writes what it read, and --check says whether there is something to do", () => {

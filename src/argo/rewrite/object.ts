@@ -15,6 +15,10 @@ interface RewrittenObject {
   readonly problems: readonly Failure[];
 }
 
+/** Nobody reads more of them, and an object can have many. */
+const mostProblems = 20;
+const deepest = 64;
+
 /** Rewrites an object that is data already, as an API server has it: a workflow, a template of either kind or a cron workflow. */
 export function rewriteObject(object: Readonly<Record<string, unknown>>): RewrittenObject {
   const patch: PatchOperation[] = [];
@@ -32,9 +36,14 @@ export function rewriteObject(object: Readonly<Record<string, unknown>>): Rewrit
   ];
   for (const { value, path } of templates) {
     if (!isRecord(value)) continue;
-    const text = JSON.stringify(value);
-    // Most templates have nothing to do with us.
-    if (!text.includes('"wasm"') && !text.includes(runtimeAnnotation)) continue;
+    // Most templates have nothing to do with us, whatever else they have in them.
+    if (!isOurs(value, 0)) continue;
+    if (problems.length >= mostProblems) break;
+    if (!isShallow(value)) {
+      const message = `The template has more than ${deepest} mappings and lists in each other`;
+      problems.push(placed(new Failure("workflow-invalid", message), textOf(value["name"]), path));
+      continue;
+    }
     const whole = { apiVersion: "argoproj.io/v1alpha1", kind: "Workflow" };
     const made = rewriteText(JSON.stringify({ ...whole, spec: { templates: [value] } }), path);
     problems.push(...made.problems.map((problem) => placed(problem, textOf(value["name"]), path)));
@@ -43,6 +52,32 @@ export function rewriteObject(object: Readonly<Record<string, unknown>>): Rewrit
     patch.push(...differences(value, after, path));
   }
   return { patch, problems };
+}
+
+/** Whether a template, or one inside of its steps, is for us. */
+function isOurs(template: Readonly<Record<string, unknown>>, depth: number): boolean {
+  if (template["wasm"] !== undefined || "wasm" in recordOf(template["plugin"])) return true;
+  const { metadata, annotations } = template;
+  for (const holder of [annotations, recordOf(metadata)["annotations"]])
+    if (recordOf(holder)[runtimeAnnotation] !== undefined) return true;
+  if (depth >= deepest) return false;
+  const steps = listOf(template["steps"]).flatMap(listOf);
+  return [...steps, ...listOf(recordOf(template["dag"])["tasks"])].some((step) =>
+    isOurs(recordOf(recordOf(step)["inline"]), depth + 1),
+  );
+}
+
+/** Asked level by level, since what is too deep is too deep for calls in each other. */
+function isShallow(value: unknown): boolean {
+  let level: readonly unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > deepest) return false;
+    level = level.flatMap((one) => {
+      if (Array.isArray(one)) return one;
+      return isRecord(one) ? Object.values(one) : [];
+    });
+  }
+  return true;
 }
 
 /** An object has no lines. */

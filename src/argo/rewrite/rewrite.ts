@@ -61,11 +61,7 @@ export function rewriteText(text: string, file: string): Rewritten {
       try {
         rewriter.object(document.contents, 0);
         const own = text.slice(start, end);
-        if (
-          rewriter.changed > before &&
-          /^\s*\{/.test(own) &&
-          /[:[,\s]-?\d{16,}[,\s}\]]/.test(own)
-        ) {
+        if (rewriter.changed > before && /^\s*\{/.test(own) && hasLongNumber(own)) {
           rewriter.problem(
             start,
             "The document has a number that JSON cannot hold exactly",
@@ -218,10 +214,22 @@ class Rewriter {
   #check(template: YAMLMap): void {
     const plugin = template.get("plugin", true);
     if (!isMap(plugin) || !plugin.has("wasm")) return;
+    if (plain(plugin.get("wasm", true)) == null) {
+      this.problem(offsetOf(plugin), '"wasm" must be a mapping, and is empty', "Give it an image.");
+      return;
+    }
     for (const { message, hint, code } of readStep(recordOf(plain(template))).problems) {
       this.problem(offsetOf(plugin.get("wasm", true)), message, hint, code);
     }
   }
+}
+
+/** Whether text in JSON has a whole number that is another one when it is read. */
+function hasLongNumber(json: string): boolean {
+  // What looks so within a text is none.
+  const bare = json.replaceAll(/"(?:[^"\\]|\\.)*"/g, '""');
+  const numbers = bare.match(/(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/g) ?? [];
+  return numbers.some((number) => BigInt(Number(number)) !== BigInt(number));
 }
 
 function wrapped(value: unknown, flow: boolean): YAMLMap {
