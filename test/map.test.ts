@@ -201,6 +201,11 @@ describe("a map: one step that runs a module for each item of a list", () => {
     const log = await textOf(much.log);
     assert.match(log, /rest of the log is left out/);
     assert(log.length < 5000, String(log.length));
+    const long = await mapped(["list", "200000"], { items: [1] }, { outputs: { result: false } });
+    const pieces = (await textOf(long.log)).trimEnd().split("\n");
+    assert(
+      pieces.length > 5 && pieces.every((line) => line.startsWith("[0] ") && line.length < 200_000),
+    );
   });
 
   test("ends at its deadline and when it is called off", async () => {

@@ -16,6 +16,8 @@ const resultBytes = 256 * 1024;
 const usualParallelism = 8;
 const mostParallelism = 64;
 const newline = 10;
+/** A longer line of an item is written in pieces. */
+const lineBytes = 64 * 1024;
 
 /** What each of many invocations is given. */
 interface Invoke {
@@ -143,6 +145,7 @@ export async function runMap(
   { invoke, limits, timeoutMs, signal, write }: MapOptions,
 ): Promise<Mapped> {
   const over = new AbortController();
+  const stopped = signal ? AbortSignal.any([over.signal, signal]) : over.signal;
   const until = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
   const done: ItemResult[] = [];
   const reached = new Set<Result["limitsReached"][number]>();
@@ -167,7 +170,7 @@ export async function runMap(
           ["ATALANTA_ITEM_INDEX", String(index)],
         ]),
         limits: { ...limits, timeMs: Math.min(limits.timeMs, left) },
-        signal: signal ? AbortSignal.any([over.signal, signal]) : over.signal,
+        signal: stopped,
         onOutput: lines.write,
       });
       usage = usage ? sum(usage, result.usage) : result.usage;
@@ -317,6 +320,10 @@ class ItemLog {
       for (let at = rest.indexOf(newline); at >= 0; at = rest.indexOf(newline)) {
         this.#line(stream, prefix, rest.subarray(0, at + 1));
         rest = rest.subarray(at + 1);
+      }
+      if (rest.length > lineBytes) {
+        this.#line(stream, prefix, Buffer.concat([rest, Buffer.from("\n")]));
+        rest = Buffer.alloc(0);
       }
       open.set(stream, rest);
     };
