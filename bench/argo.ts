@@ -43,7 +43,7 @@ function usageOf({ child }: AgentProcess): {
   return {
     cpuSeconds: stats.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0),
     residentMib: Math.round(stats[0]?.mib ?? 0),
-    allMib: Math.round(stats.reduce((sum, { mib }) => sum + mib, 0)),
+    allMib: Math.round(stats.reduce((sum, { ownMib }) => sum + ownMib, 0)),
   };
 }
 
@@ -56,16 +56,24 @@ function childrenOf(pid: number): number[] {
   return direct.flatMap((child) => [child, ...childrenOf(child)]);
 }
 
-function statOf(pid: number): { readonly cpuSeconds: number; readonly mib: number } {
+function statOf(pid: number): {
+  readonly cpuSeconds: number;
+  readonly mib: number;
+  /** What several processes share is counted in parts. */
+  readonly ownMib: number;
+} {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
       .replace(/^.*\) /, "")
       .split(" ");
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
     const kib = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0);
-    return { cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100, mib: kib / 1024 };
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+    const ownKib = Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1] ?? 0);
+    const cpuSeconds = (Number(fields[11]) + Number(fields[12])) / 100;
+    return { cpuSeconds, mib: kib / 1024, ownMib: ownKib / 1024 };
   } catch {
-    return { cpuSeconds: 0, mib: 0 };
+    return { cpuSeconds: 0, mib: 0, ownMib: 0 };
   }
 }
 
