@@ -1,6 +1,7 @@
 import {
   isAlias,
   isMap,
+  isNode,
   isScalar,
   isSeq,
   LineCounter,
@@ -59,6 +60,7 @@ export function rewriteText(text: string, file: string): Rewritten {
     } else {
       const before = rewriter.changed;
       try {
+        rewriter.begin(document, text);
         rewriter.object(document.contents, 0);
         const own = text.slice(start, end);
         if (rewriter.changed > before && /^\s*\{/.test(own) && hasLongNumber(own)) {
@@ -69,7 +71,8 @@ export function rewriteText(text: string, file: string): Rewritten {
           );
         } else if (rewriter.changed > before) {
           // Comments before a document are its own.
-          parts.push(text.slice(at, start), written(document, text.slice(start, end)));
+          const spliced = rewriter.spliced(start, end);
+          parts.push(text.slice(at, start), spliced ?? written(document, own));
           at = end;
         }
       } catch (thrown) {
@@ -92,10 +95,39 @@ class Rewriter {
   readonly problems: Failure[] = [];
   readonly #file: string;
   readonly #lines: LineCounter;
+  readonly #seen = new Set<YAMLMap>();
+  #document: Document | undefined;
+  #text = "";
+  /** What to change in the text itself; undefined when that is not all. */
+  #edits: Edit[] | undefined;
 
   constructor(file: string, lines: LineCounter) {
     this.#file = file;
     this.#lines = lines;
+  }
+
+  /** The document that comes next. */
+  begin(document: Document, text: string): void {
+    this.#document = document;
+    this.#text = text;
+    this.#edits = [];
+  }
+
+  /** The text of the document with no more changed than has to be; undefined where that does not say what the document says now. */
+  spliced(start: number, end: number): string | undefined {
+    const document = this.#document;
+    if (!this.#edits || !document) return undefined;
+    let text = "";
+    let at = start;
+    for (const edit of this.#edits.toSorted((one, other) => one.at - other.at)) {
+      text += this.#text.slice(at, edit.at) + edit.text;
+      at = edit.end;
+    }
+    text += this.#text.slice(at, end);
+    const again = parseAllDocuments(text, { version: "1.1", merge: true, uniqueKeys: false });
+    const [only] = Array.isArray(again) ? again : [];
+    if (!only || again.length !== 1 || only.errors.length > 0) return undefined;
+    return JSON.stringify(only.toJS()) === JSON.stringify(document.toJS()) ? text : undefined;
   }
 
   problem(
@@ -143,8 +175,10 @@ class Rewriter {
     this.#template(spec.get("templateDefaults", true), depth);
   }
 
-  #template(node: unknown, depth: number): void {
-    if (!isMap(node) || depth > deepest) return;
+  #template(written: unknown, depth: number): void {
+    const node = isAlias(written) ? written.resolve(this.#known) : written;
+    if (!isMap(node) || depth > deepest || this.#seen.has(node)) return;
+    this.#seen.add(node);
     const steps = node.get("steps", true);
     if (isSeq(steps)) {
       for (const group of steps.items) {
@@ -154,10 +188,6 @@ class Rewriter {
     const dag = node.get("dag", true);
     const tasks = isMap(dag) ? dag.get("tasks", true) : undefined;
     if (isSeq(tasks)) for (const task of tasks.items) this.#inline(task, depth);
-    if (isAlias(node.get("wasm", true))) {
-      this.problem(offsetOf(node), 'The value of "wasm" is an alias', "Write it out.");
-      return;
-    }
     const runtime = runtimeOf(node);
     if (node.has("wasm")) this.#wasm(node);
     else if (runtime === "wasm") {
@@ -171,10 +201,18 @@ class Rewriter {
             wrong.hint,
             "workflow-unsupported",
           );
-        else this.changed += 1;
+        else {
+          this.changed += 1;
+          this.#edits = undefined;
+        }
       }
     }
     this.#check(node);
+  }
+
+  get #known(): Document {
+    if (this.#document) return this.#document;
+    throw new Error("no document");
   }
 
   #inline(step: unknown, depth: number): void {
@@ -195,7 +233,7 @@ class Rewriter {
       );
       return;
     }
-    const { module } = recordOf(plain(pair.value));
+    const { module } = recordOf(this.#plain(pair.value));
     if (typeof module === "string") {
       this.problem(
         offsetOf(pair.value),
@@ -203,6 +241,7 @@ class Rewriter {
         "Push it with `atalanta image push`, and write image.",
       );
     }
+    this.#edits?.push(...nested(pair.key, pair.value, this.#text));
     pair.key.value = "plugin";
     delete pair.key.source;
     const flow = isMap(pair.value) ? pair.value.flow === true : false;
@@ -210,15 +249,24 @@ class Rewriter {
     this.changed += 1;
   }
 
+  /** A node as data; what it cannot be is nothing. */
+  #plain(node: unknown): unknown {
+    try {
+      return isNode(node) ? node.toJS(this.#known) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
   /** What the module is given, as far as it is known before anything is filled in. */
   #check(template: YAMLMap): void {
     const plugin = template.get("plugin", true);
     if (!isMap(plugin) || !plugin.has("wasm")) return;
-    if (plain(plugin.get("wasm", true)) == null) {
+    if (this.#plain(plugin.get("wasm", true)) == null) {
       this.problem(offsetOf(plugin), '"wasm" must be a mapping, and is empty', "Give it an image.");
       return;
     }
-    for (const { message, hint, code } of readStep(recordOf(plain(template))).problems) {
+    for (const { message, hint, code } of readStep(recordOf(this.#plain(template))).problems) {
       this.problem(offsetOf(plugin.get("wasm", true)), message, hint, code);
     }
   }
@@ -239,13 +287,37 @@ function wrapped(value: unknown, flow: boolean): YAMLMap {
   return map;
 }
 
-/** A node as data; what it cannot be is nothing. */
-function plain(node: unknown): unknown {
-  try {
-    return isMap(node) || isSeq(node) || isScalar(node) ? node.toJSON() : undefined;
-  } catch {
-    return undefined;
+interface Edit {
+  readonly at: number;
+  readonly end: number;
+  readonly text: string;
+}
+
+/** `wasm: …` as `plugin: {wasm: …}`: in its own line where it is one, else by lines that are further in. */
+function nested(key: Scalar, value: unknown, text: string): readonly Edit[] {
+  const [begin, end] = key.range ?? [0, 0];
+  const range = isNode(value) ? value.range : undefined;
+  if (!range) return [];
+  const word = text.slice(begin, end);
+  if (!isMap(value) || value.flow === true) {
+    const [quote = ""] = /^["']/.exec(word) ?? [];
+    return [
+      { at: begin, end, text: `${quote}plugin${quote}: {${word}` },
+      // The name of an alias ends with a blank.
+      { at: range[1], end: range[1], text: isAlias(value) ? " }" : "}" },
+    ];
   }
+  const column = begin - (text.lastIndexOf("\n", begin - 1) + 1);
+  const first = text.indexOf("\n", end);
+  const lineEnd = text[first - 1] === "\r" ? "\r\n" : "\n";
+  const edits: Edit[] = [
+    { at: begin, end, text: `plugin:${lineEnd}${" ".repeat(column + 2)}${word}` },
+  ];
+  for (let at = first; at >= 0 && at < range[1]; at = text.indexOf("\n", at + 1)) {
+    const isBlank = /^[ \t\r]*(?:\n|$)/.test(text.slice(at + 1, at + 200));
+    if (!isBlank && at + 1 < range[1]) edits.push({ at: at + 1, end: at + 1, text: "  " });
+  }
+  return edits;
 }
 
 function offsetOf(node: unknown): number {
