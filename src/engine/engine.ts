@@ -37,6 +37,8 @@ interface Job {
   readonly stopListening: () => void;
   readonly requests: Requests | undefined;
   settled: boolean;
+  /** The guest has ended, but what it wrote is not taken yet. */
+  over: boolean;
   /** Where it runs or waits; absent while it is in the queue. */
   place: Place | undefined;
   startedAt: number;
@@ -144,8 +146,9 @@ class ThreadEngine implements Engine {
         options,
         resolve,
         stopListening,
-        requests: options.http && new Requests(options.http),
+        requests: Requests.of(options),
         settled: false,
+        over: false,
         place: undefined,
         startedAt: 0,
         deadline: 0,
@@ -403,7 +406,16 @@ class ThreadEngine implements Engine {
         collect: invocation.collect,
         limits: invocation.limits,
         live: job.options.onOutput !== undefined,
-        http: job.requests !== undefined,
+        http: job.options.http !== undefined,
+        ...(invocation.entry === undefined ? {} : { entry: invocation.entry }),
+        ...(job.options.input || job.options.pour
+          ? {
+              streams: {
+                stdin: job.options.input !== undefined,
+                stdout: job.options.pour !== undefined,
+              },
+            }
+          : {}),
       },
     });
     this.#prepareSpare(place.thread.stackBytes);
@@ -473,6 +485,10 @@ class ThreadEngine implements Engine {
       job.options.onOutput?.(message.stream, message.bytes);
       return;
     }
+    if (message.type === "pour") {
+      job.requests?.pour(message.bytes);
+      return;
+    }
     if (message.type === "close") {
       job.requests?.close(message.handle);
       return;
@@ -485,8 +501,18 @@ class ThreadEngine implements Engine {
       if (until.kind === "answer") void this.#ask(place, job, until.ask);
       else job.waking = setTimeout(() => this.#due(place, job), Math.min(until.ms, longestTimerMs));
     }
-    if (message.type === "done") this.#settle(job, resultOf(message.outcome));
+    if (message.type === "done") void this.#done(job, resultOf(message.outcome));
     this.#schedule();
+  }
+
+  /** A guest has ended when what it wrote is taken. */
+  async #done(job: Job, result: Result): Promise<void> {
+    const { requests } = job;
+    if (!requests?.isPouring) return this.#settle(job, result);
+    job.over = true;
+    clearTimeout(job.limit);
+    const failure = await requests.poured();
+    this.#settle(job, failure ? endedBy("stopped", failure, result.usage) : result);
   }
 
   /** Wakes a guest with what it asked for. */
@@ -504,7 +530,8 @@ class ThreadEngine implements Engine {
   /** Ends a job from outside, wherever it is. */
   #stop(job: Job, failure: Failure): void {
     const { place } = job;
-    if (!place) {
+    if (job.over) this.#settle(job, endedBy("stopped", failure));
+    else if (!place) {
       this.#queue.remove(job);
       this.#settle(job, endedBy("stopped", failure));
     } else if (this.#unpark(place, job)) {

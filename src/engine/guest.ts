@@ -30,6 +30,10 @@ export interface GuestRequest {
   readonly live: boolean;
   /** Whether somebody answers HTTP requests. */
   readonly http: boolean;
+  /** Called instead of `_start`, where the module has it. */
+  readonly entry?: string;
+  /** Whether stdin goes on after `stdin`, and whether stdout is taken piece by piece. */
+  readonly streams?: { readonly stdin: boolean; readonly stdout: boolean };
 }
 
 export interface GuestOutcome {
@@ -60,6 +64,9 @@ export interface GuestPlace {
   readonly cpuMs: () => number;
   /** Settles after a time, without this thread; absent: a wait blocks the thread. */
   readonly park?: (ms: number) => Promise<void>;
+  /** For a guest whose streams come and go in pieces: asks while it is parked. */
+  readonly stream?: (ask: HttpAsk) => Promise<HttpAnswer>;
+  readonly onPour?: (bytes: Uint8Array<ArrayBuffer>) => void;
   /** For a module that imports HTTP. Requests are answered while the guest is parked; without `ask` they are denied. */
   readonly http?: {
     readonly ask: ((ask: HttpAsk) => Promise<HttpAnswer>) | undefined;
@@ -81,6 +88,10 @@ export class Guest {
   #started = this.#start;
   #folder: string | undefined;
   #memory: WebAssembly.Memory | undefined;
+  /** Bytes of stdout that nobody has said to be done with. */
+  #poured = 0;
+  /** Whether what is called returns an exit code. */
+  #answers = false;
   #ended: () => { readonly thrown: unknown } | undefined = () => undefined;
 
   constructor(module: WebAssembly.Module, request: GuestRequest, place: GuestPlace) {
@@ -102,22 +113,39 @@ export class Guest {
     let entries;
     try {
       entries = this.#instantiate();
-      if (!this.#place.park) {
-        for (const entry of entries) if (!this.#ended()) entry();
-        return this.#finish(this.#returned());
+      if (!this.#place.park && !this.#place.stream) {
+        let value: unknown;
+        for (const entry of entries) if (!this.#ended()) value = entry();
+        return this.#finish(this.#returned(value));
       }
     } catch (thrown) {
       return this.#finish(this.#endOf(thrown));
     }
     return this.#runAside(entries).then(
-      () => this.#finish(this.#returned()),
+      (value) => this.#finish(this.#returned(value)),
       (thrown: unknown) => this.#finish(this.#endOf(thrown)),
     );
   }
 
   /** Runs on stacks that can be put aside. */
-  async #runAside(entries: readonly (() => void)[]): Promise<void> {
-    for (const entry of entries) if (!this.#ended()) await WebAssembly.promising(entry)();
+  async #runAside(entries: readonly (() => unknown)[]): Promise<unknown> {
+    let value: unknown;
+    for (const entry of entries) if (!this.#ended()) value = await WebAssembly.promising(entry)();
+    return value;
+  }
+
+  /** Waits until what was written is done with. */
+  async #drain(stream: (ask: HttpAsk) => Promise<HttpAnswer>): Promise<void> {
+    this.#poured = 0;
+    await stream({ kind: "drain" });
+  }
+
+  async #more(stream: (ask: HttpAsk) => Promise<HttpAnswer>): Promise<Uint8Array | undefined> {
+    this.#output.flush();
+    const answer = await stream({ kind: "read", handle: 0 });
+    if (answer.kind === "piece") return answer.bytes;
+    const why = answer.kind === "refused" ? answer.message : answer.kind;
+    throw new Failure("aborted", `What the guest reads broke off: ${why}`);
   }
 
   /** What it has of the host's memory, in bytes: its linear memory, its files and what it wrote. */
@@ -132,10 +160,11 @@ export class Guest {
   }
 
   /** What is to be called, in order: a start function, then `_start`. */
-  #instantiate(): readonly (() => void)[] {
+  #instantiate(): readonly (() => unknown)[] {
     const { arguments: args, environment, stdin, mounts, preopens, limits } = this.#request;
     for (const mount of mounts) this.#tree.mount(mount);
-    const { park } = this.#place;
+    const { park, stream } = this.#place;
+    const { streams } = this.#request;
     const wasi = preview1({
       arguments: args,
       environment,
@@ -147,6 +176,8 @@ export class Guest {
       cpuTimeNs: () => BigInt(Math.round(this.#place.cpuMs() * 1e6)),
       output: (stream, bytes) => this.#write(stream, bytes),
       ...(park ? { park: (ms: number) => this.#park(park, ms) } : {}),
+      ...(stream && streams?.stdin ? { more: () => this.#more(stream) } : {}),
+      pours: streams?.stdout === true,
     });
     this.#ended = wasi.ended;
     const offered = {
@@ -160,6 +191,19 @@ export class Guest {
       wasi.attach(this.#memory);
     }
     this.#started = performance.now();
+    const named =
+      this.#request.entry === undefined ? undefined : instance.exports[this.#request.entry];
+    if (typeof named === "function" && named.length === 0) {
+      this.#answers = true;
+      const first = instance.exports["_initialize"];
+      const all = [
+        ...(this.#place.starts ? [instance.exports[startExport]] : []),
+        ...(typeof first === "function" ? [first] : []),
+        named,
+      ];
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- V8 has checked the start function's type, and a function without parameters may always be called
+      return all as (() => unknown)[];
+    }
     const entry = instance.exports["_start"];
     if (typeof entry !== "function" || entry.length > 0) {
       throw noEntry("_initialize" in instance.exports, typeof entry === "function");
@@ -192,12 +236,19 @@ export class Guest {
     });
   }
 
-  #write(stream: "stdout" | "stderr", bytes: Uint8Array): void {
+  #write(stream: "stdout" | "stderr", bytes: Uint8Array): Promise<void> | undefined {
+    const { onPour, stream: ask } = this.#place;
+    if (stream === "stdout" && ask && onPour && this.#request.streams?.stdout) {
+      // A copy it must be: it goes to another thread.
+      onPour(new Uint8Array(bytes));
+      this.#poured += bytes.length;
+      return this.#poured < pouredBytes ? undefined : this.#drain(ask);
+    }
     const { outputBytes } = this.#request.limits;
     const room = outputBytes - this.#output.size(stream);
     // Only what fits is copied, and a copy it must be: a view would cross to the other thread with all of the guest's memory.
     if (room > 0) this.#output.write(stream, bytes.slice(0, room));
-    if (bytes.length <= room) return;
+    if (bytes.length <= room) return undefined;
     throw limitFailure(
       "output",
       this.#request.limits,
@@ -207,9 +258,11 @@ export class Guest {
   }
 
   /** A guest that caught what ended it, and then returned, was ended all the same. */
-  #returned(): GuestOutcome["end"] {
+  #returned(value: unknown): GuestOutcome["end"] {
     const ended = this.#ended();
-    return ended ? this.#endOf(ended.thrown) : exitedWell;
+    if (ended) return this.#endOf(ended.thrown);
+    if (!this.#answers || typeof value !== "number" || value === 0) return exitedWell;
+    return { kind: "exited", exitCode: value >>> 0 };
   }
 
   #endOf(given: unknown): GuestOutcome["end"] {
@@ -297,6 +350,9 @@ export function usedUp(limits: Limits): Failure {
     "Look for an endless loop.",
   );
 }
+
+/** A guest whose stdout is taken piece by piece waits when so much of it is not done with. */
+const pouredBytes = 1024 * 1024;
 
 const exitedWell = { kind: "exited", exitCode: 0 } as const;
 

@@ -36,6 +36,8 @@ export interface Invocation {
   readonly arguments: readonly string[];
   readonly environment: ReadonlyMap<string, string>;
   readonly stdin?: Uint8Array;
+  /** An exported function without parameters that is called instead of `_start`, after `_initialize`, where the module has such a one. */
+  readonly entry?: string;
   /** Laid into one writable tree with root `/`, in order. */
   readonly mounts: readonly Mount[];
   /** Directories of that tree which the guest gets as preopens; `/` when absent. */
@@ -91,6 +93,13 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Absent: every request of the guest is denied. */
   readonly http?: HttpHandler;
+  /** What comes on stdin after `Invocation.stdin`, asked for when the guest reads; a guest that waits for it keeps no thread. */
+  readonly input?: AsyncIterator<Uint8Array, unknown, undefined>;
+  /**
+   * Takes stdout piece by piece instead of the result, without a ceiling: while what was taken is not done with, the guest waits. What
+   * it throws stops the guest.
+   */
+  readonly pour?: (bytes: Uint8Array) => void | Promise<void>;
   /** Called while the guest runs, with what it wrote; also part of the result. */
   readonly onOutput?: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
 }

@@ -36,6 +36,8 @@ export type FromWorker =
       readonly stream: "stdout" | "stderr";
       readonly bytes: Uint8Array;
     }
+  /** A piece of stdout, for whoever takes it instead of the result. */
+  | { readonly type: "pour"; readonly id: number; readonly bytes: Uint8Array }
   /** The guest waits, and the thread is free; the guest's memory is not. */
   | {
       readonly type: "parked";
@@ -135,6 +137,13 @@ if (port) {
         : undefined,
       // Running on a stack that can be put aside costs a little, so only those do that may wait.
       ...(known.waits ? { park: (ms: number) => sleep(id, ms) } : {}),
+      ...(request.streams
+        ? {
+            stream: (asked: HttpAsk) => ask(id, asked),
+            onPour: (bytes: Uint8Array<ArrayBuffer>) =>
+              port.postMessage({ type: "pour", id, bytes } satisfies FromWorker, [bytes.buffer]),
+          }
+        : {}),
       ...(known.http
         ? {
             http: {

@@ -12,6 +12,7 @@ import type { HostBytes, HttpResponse, Mount, TreeEntry } from "../wasi/mod.ts";
 import { Body, Channel, type Span } from "./channel.ts";
 import {
   channelDescriptor,
+  pouredBytes,
   writtenFolder,
   type Answer,
   type RunnerSettings,
@@ -89,6 +90,7 @@ async function run(
         ...(message.preopens ? { preopens: message.preopens } : {}),
         collect: message.collect,
         limits: message.limits,
+        ...(message.entry === undefined ? {} : { entry: message.entry }),
       },
       {
         signal: stop.signal,
@@ -96,6 +98,8 @@ async function run(
           ? { onOutput: (stream, bytes) => channel.send({ type: "output", id, stream }, [bytes]) }
           : {}),
         ...(message.http ? { http: httpOf(id) } : {}),
+        ...(message.streams?.stdin ? { input: bodyOf(id, 0) } : {}),
+        ...(message.streams?.stdout ? { pour: pourOf(id) } : {}),
       },
     );
     tell(id, result);
@@ -181,38 +185,58 @@ function hostBytes(content: WireBytes, body: Uint8Array): HostBytes {
   return { kind: "slice", path, offset, size };
 }
 
-/** Asks the process that started this one: there is no network here. */
-function httpOf(id: number): HttpHandler {
-  const ask = (
-    header: object,
-    parts: readonly Uint8Array[],
-  ): Promise<{ readonly answer: Answer; readonly body: Uint8Array }> =>
-    new Promise((resolve, reject) => {
-      const call = nextCall++;
-      calls.set(call, (answer, body) => {
-        calls.delete(call);
-        if (answer.kind === "failure") reject(failureOf(answer.failure));
-        else resolve({ answer, body: new Uint8Array(body) });
-      });
-      channel.send({ ...header, id, call }, parts);
+/** Asks the process that started this one. */
+function ask(
+  id: number,
+  header: object,
+  parts: readonly Uint8Array[] = [],
+): Promise<{ readonly answer: Answer; readonly body: Uint8Array }> {
+  return new Promise((resolve, reject) => {
+    const call = nextCall++;
+    calls.set(call, (answer, body) => {
+      calls.delete(call);
+      if (answer.kind === "failure") reject(failureOf(answer.failure));
+      else resolve({ answer, body: new Uint8Array(body) });
     });
+    channel.send({ ...header, id, call }, parts);
+  });
+}
+
+/** What comes piece by piece: a response, or stdin, which has the handle 0. */
+function bodyOf(id: number, handle: number): HttpResponse["body"] {
+  return {
+    async next() {
+      const { answer: piece, body: bytes } = await ask(id, { type: "read", handle });
+      if (piece.kind === "end") return { done: true, value: undefined };
+      return { done: false, value: bytes };
+    },
+    return() {
+      // An answer may have been on its way when the guest ended, and of one that has ended nothing more is said.
+      if (running.has(id)) channel.send({ type: "close", id, handle });
+      return Promise.resolve({ done: true, value: undefined });
+    },
+  };
+}
+
+/** Hands stdout on; from time to time the other side is asked whether it is done with it. */
+function pourOf(id: number): (bytes: Uint8Array) => Promise<void> | undefined {
+  let since = 0;
+  return (bytes) => {
+    channel.send({ type: "output", id, stream: "stdout" }, [bytes]);
+    since += bytes.length;
+    if (since < pouredBytes) return undefined;
+    since = 0;
+    return ask(id, { type: "drain" }).then(() => undefined);
+  };
+}
+
+/** There is no network here. */
+function httpOf(id: number): HttpHandler {
   return async ({ body: sent, ...request }) => {
-    const { answer } = await ask({ type: "send", request }, [sent]);
+    const { answer } = await ask(id, { type: "send", request }, [sent]);
     if (answer.kind !== "response") throw new Failure("internal", "no response was answered");
     const { handle, status, headers } = answer;
-    const body: HttpResponse["body"] = {
-      async next() {
-        const { answer: piece, body: bytes } = await ask({ type: "read", handle }, []);
-        if (piece.kind === "end") return { done: true, value: undefined };
-        return { done: false, value: bytes };
-      },
-      return() {
-        // An answer may have been on its way when the guest ended, and of one that has ended nothing more is said.
-        if (running.has(id)) channel.send({ type: "close", id, handle });
-        return Promise.resolve({ done: true, value: undefined });
-      },
-    };
-    return { status, headers, body };
+    return { status, headers, body: bodyOf(id, handle) };
   };
 }
 

@@ -33,7 +33,8 @@ export type FromRunner =
       readonly call: number;
       readonly handle: number;
     }
-  | { readonly type: "close"; readonly id: number; readonly handle: number };
+  | { readonly type: "close"; readonly id: number; readonly handle: number }
+  | { readonly type: "drain"; readonly id: number; readonly call: number };
 
 export interface SaidResult {
   readonly stdout: Uint8Array;
@@ -113,6 +114,7 @@ export function parse(header: unknown, body: Uint8Array): FromRunner {
       handle: count(said["handle"], "handle"),
     };
   }
+  if (type === "drain") return { type, id, call: count(said["call"], "call") };
   if (type === "close") return { type, id, handle: count(said["handle"], "handle") };
   throw wrong("type", type);
 }

@@ -252,7 +252,7 @@ export class RunnerProcess {
         invocation,
         options,
         given,
-        calls: new Calls(options.http, (call, answer, parts) =>
+        calls: new Calls(options, (call, answer, parts) =>
           this.#send({ type: "answer", id, call, answer }, parts),
         ),
         resolve,
@@ -279,6 +279,15 @@ export class RunnerProcess {
           limits: invocation.limits,
           live: options.onOutput !== undefined,
           http: options.http !== undefined,
+          ...(invocation.entry === undefined ? {} : { entry: invocation.entry }),
+          ...(options.input || options.pour
+            ? {
+                streams: {
+                  stdin: options.input !== undefined,
+                  stdout: options.pour !== undefined,
+                },
+              }
+            : {}),
         },
         body.parts,
       );
@@ -365,7 +374,9 @@ export class RunnerProcess {
     if (message.type === "done") void this.#done(id, running, message.result);
     else if (message.type === "refused")
       this.#settle(id, running, endedBy("failed", rebuilt(message.failure)));
-    else if (message.type === "output") {
+    else if (message.type === "output" && message.stream === "stdout" && running.options.pour) {
+      if (!running.stopping) running.calls.pour(message.bytes);
+    } else if (message.type === "output") {
       running.room[message.stream] -= message.bytes.length;
       if (running.room[message.stream] < 0) throw new Error("more output than its ceiling");
       // An engine gathers small writes.
@@ -397,11 +408,13 @@ export class RunnerProcess {
       const taken = await this.#place.take(paths, said.collected, { given: running.given, limits });
       if (taken.tookFiles) this.#send({ type: "release", id });
       const { collected } = taken;
+      await running.calls.poured;
       this.#settle(id, running, { stdout, stderr, usage, limitsReached, collected, ...end });
     } catch (thrown) {
       // A full disk of ours is nothing to blame it for, but a file that is not what it said is.
       const ours = thrown instanceof Error && "code" in thrown;
-      if (ours) this.#settle(id, running, endedBy("failed", cannotTake(thrown)));
+      if (thrown instanceof Failure) this.#settle(id, running, endedBy("stopped", thrown));
+      else if (ours) this.#settle(id, running, endedBy("failed", cannotTake(thrown)));
       else this.#punish(thrown instanceof Error ? thrown.message : String(thrown));
     }
   }

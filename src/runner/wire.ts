@@ -49,6 +49,9 @@ interface WireInvocation {
   readonly limits: Limits;
   readonly live: boolean;
   readonly http: boolean;
+  readonly entry?: string;
+  /** Whether stdin goes on (asked for as response 0), and whether stdout is taken piece by piece. */
+  readonly streams?: { readonly stdin: boolean; readonly stdout: boolean };
 }
 
 export interface WireMount {
@@ -80,3 +83,6 @@ export interface RunnerSettings {
   /** Descriptors that our own process was given by whoever started it, and handed on. */
   readonly close: readonly number[];
 }
+
+/** Bytes of stdout that a process hands on before it asks whether they are taken. */
+export const pouredBytes: number = 512 * 1024;

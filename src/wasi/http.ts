@@ -23,7 +23,10 @@ export interface HttpResponse {
 /** What the guest's thread asks of whoever answers its requests. */
 export type HttpAsk =
   | { readonly kind: "send"; readonly request: HttpRequest }
-  | { readonly kind: "read"; readonly handle: number };
+  /** Handle 0 is stdin, where it comes in pieces. */
+  | { readonly kind: "read"; readonly handle: number }
+  /** To be told when what was written has been taken. */
+  | { readonly kind: "drain" };
 
 export type HttpAnswer =
   | {
@@ -34,6 +37,7 @@ export type HttpAnswer =
     }
   /** A piece of a body; none at its end. */
   | { readonly kind: "piece"; readonly bytes: Uint8Array | undefined }
+  | { readonly kind: "drained" }
   | { readonly kind: "refused"; readonly reason: HttpRefusal; readonly message: string };
 
 /** Why a request came to nothing, with the error number that the guest sees. */

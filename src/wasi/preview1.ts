@@ -46,6 +46,7 @@ export function preview1(world: World): {
     if (thrown instanceof Errno && thrown.limit) world.reached?.(thrown.limit);
     return answerOf(thrown) ?? end(thrown);
   };
+  const streamed = world.more !== undefined || world.pours === true;
   const imports: Record<string, WebAssembly.ImportValue> = Object.create(null);
   for (const group of [
     processCalls,
@@ -60,17 +61,19 @@ export function preview1(world: World): {
     for (const [name, call] of Object.entries(group(sandbox))) {
       // WebAssembly calls with numbers and bigints of the declared signature; a module that declares another one gets what it asked for.
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- WebAssembly converts to the types that the signature declares
-      const body = call as (...parameters: unknown[]) => void;
-      imports[name] = (...parameters: unknown[]): number => {
+      const body = call as (...parameters: unknown[]) => void | Promise<void>;
+      const called = (...parameters: unknown[]): number | Promise<number> => {
         if (ended) throw ended.thrown;
         memory.refresh();
         try {
-          body(...parameters);
-          return errno.success;
+          const waited = body(...parameters);
+          return waited ? waited.then(() => errno.success, answer) : errno.success;
         } catch (thrown) {
           return answer(thrown);
         }
       };
+      const waits = streamed && (name === "fd_read" || name === "fd_write");
+      imports[name] = waits ? new WebAssembly.Suspending(called) : called;
     }
   }
   const poll = pollCall(sandbox);

@@ -20,7 +20,7 @@ finish() { # finish COMMITTED: takes over or compares $to/out.wasm
   if [ "$check" = --check ]; then cmp "$to/out.wasm" "$1"; else cp "$to/out.wasm" "$1"; fi
 }
 
-for source in hello/hello.c probe/probe.c bulk/bulk.c act/act.c call/call.c http/http.c http/edges.c ../../examples/words/guests/words.c; do
+for source in hello/hello.c probe/probe.c bulk/bulk.c act/act.c call/call.c http/http.c http/edges.c functions/functions.c ../../examples/words/guests/words.c; do
   clang --target=wasm32-wasi -O2 -Wall -Werror -Wl,--strip-debug -o "$to/out.wasm" "$source"
   finish "${source%.c}.wasm"
 done

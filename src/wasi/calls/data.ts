@@ -56,6 +56,26 @@ export function dataCalls({ memory, table, world }: Sandbox): Calls {
     }
     return done;
   };
+  /** Of stdin that comes in pieces: what is left of the last one. */
+  let rest = world.stdin;
+  let atEnd = world.more === undefined;
+  const takeRest = (vectors: readonly Vector[]): number => {
+    let got = 0;
+    for (const { start, length } of vectors) {
+      const part = rest.subarray(0, length);
+      memory.bytes.set(part, start);
+      rest = rest.subarray(part.length);
+      got += part.length;
+    }
+    return got;
+  };
+  const readOn = async (vectors: readonly Vector[], done: number): Promise<void> => {
+    const piece = await world.more?.();
+    atEnd = piece === undefined;
+    rest = piece ?? new Uint8Array(0);
+    memory.refresh();
+    memory.put32(done, takeRest(vectors));
+  };
   return {
     fd_pread(fd: number, pointer: number, count: number, position: bigint, done: number) {
       const file = readable(placed(fd, "stdin"), right.read | right.seek);
@@ -79,14 +99,13 @@ export function dataCalls({ memory, table, world }: Sandbox): Calls {
         found.position += got;
       } else if (found.kind === "stdin") {
         demand(found, right.read);
-        for (const { start, length } of vectors) {
-          const part = world.stdin.subarray(found.position, found.position + length);
-          memory.bytes.set(part, start);
-          found.position += part.length;
-          got += part.length;
-        }
+        const wanted = vectors.some(({ length }) => length > 0);
+        if (rest.length === 0 && !atEnd && wanted) return readOn(vectors, done);
+        got = takeRest(vectors);
+        found.position += got;
       } else throw new Errno("badf");
       memory.put32(done, got);
+      return undefined;
     },
     fd_write(fd: number, pointer: number, count: number, done: number) {
       const found = table.find(fd);
@@ -100,12 +119,17 @@ export function dataCalls({ memory, table, world }: Sandbox): Calls {
         found.position += put;
       } else if (found.kind === "stdout" || found.kind === "stderr") {
         demand(found, right.write);
+        let room: Promise<void> | undefined;
         for (const { start, length } of vectors) {
-          if (length > 0) world.output(found.kind, memory.bytes.subarray(start, start + length));
+          if (length === 0) continue;
+          room = world.output(found.kind, memory.bytes.subarray(start, start + length)) ?? room;
           put += length;
         }
+        memory.put32(done, put);
+        return room;
       } else throw new Errno("badf");
       memory.put32(done, put);
+      return undefined;
     },
     fd_seek(fd: number, delta: bigint, whence: number, pointer: number) {
       const file = seekable(fd);

@@ -39,7 +39,9 @@ export function pollCall({
       return kind === "read" ? left(found.node.size - found.position) : writable;
     }
     if ((found.kind === "stdin") !== (kind === "read")) return failed("badf");
-    return kind === "read" ? left(world.stdin.length - found.position) : writable;
+    if (kind === "write") return writable;
+    // What comes later is waited for by the read itself.
+    return left(world.more ? 1 : world.stdin.length - found.position);
   };
   return (pointer, events, count, done) => {
     const total = count >>> 0;
