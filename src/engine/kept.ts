@@ -1,6 +1,8 @@
 import type { Limits } from "../limits/mod.ts";
 import { ceilingsOf } from "./ceilings.ts";
 import type { Module } from "./mod.ts";
+import { Reader } from "./reader.ts";
+import { sections } from "./sections.ts";
 import { ModuleFiles, type ModuleSource } from "./source.ts";
 
 const keptModules = 64;
@@ -18,6 +20,23 @@ export interface Unknown {
   readonly key: string;
   readonly bytes: Uint8Array;
   readonly digest: string;
+}
+
+const functionsSection = "atalanta:functions";
+/** A description of a thousand functions has some hundred thousand. */
+const describedBytes = 1024 * 1024;
+
+/** What a module says of its functions (custom sections: core specification, section 5.5.3). What cannot be read says nothing. */
+export function functionsOf(bytes: Uint8Array, name: string): Pick<Module, "functions"> {
+  for (const { id, body } of sections(bytes, name)) {
+    if (id !== 0) continue;
+    const reader = new Reader(body, name);
+    const length = reader.number();
+    if (length !== functionsSection.length || body.length > describedBytes) continue;
+    if (Buffer.from(reader.take(length)).toString("latin1") !== functionsSection) continue;
+    return { functions: Buffer.from(body.subarray(reader.at)).toString() };
+  }
+  return {};
 }
 
 /** Modules that were loaded, by digest and ceilings; the least recently used goes first. */

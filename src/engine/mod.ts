@@ -5,7 +5,7 @@ import type { ModuleSource } from "./source.ts";
 
 export { describe, type Description } from "./describe.ts";
 export { createEngine } from "./engine.ts";
-export { KeptModules, tooMany } from "./kept.ts";
+export { functionsOf, KeptModules, tooMany } from "./kept.ts";
 export { aborted, endedBy } from "./results.ts";
 export { nameOf, type ModuleSource } from "./source.ts";
 export { isStaging, removeLeftovers, stagingFolder, temporaryFolder } from "./staging.ts";
@@ -28,6 +28,8 @@ export interface Module {
   /** `module.field` of every import. */
   readonly imports: readonly string[];
   readonly exports: readonly string[];
+  /** What its custom section `atalanta:functions` says of its functions. */
+  readonly functions?: string;
 }
 
 /** One request to run a module in a fresh sandbox. */

@@ -2,7 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { Failure } from "../errors/mod.ts";
 import { defaultLimits, limitFailure, type Limits } from "../limits/mod.ts";
 import { withCeilings } from "./ceilings.ts";
-import { KeptModules, type Unknown } from "./kept.ts";
+import { functionsOf, KeptModules, type Unknown } from "./kept.ts";
 import type { Engine, Module } from "./mod.ts";
 import { nameOf, type ModuleSource } from "./source.ts";
 import { inSteps } from "./steps.ts";
@@ -60,6 +60,7 @@ export class Modules {
       name,
       compileMs: performance.now() - start,
       sizeBytes: bytes.length,
+      ...functionsOf(bytes, name),
       imports: WebAssembly.Module.imports(module).map((item) => `${item.module}.${item.name}`),
       exports: WebAssembly.Module.exports(module)
         .map((item) => item.name)

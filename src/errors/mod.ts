@@ -192,6 +192,74 @@ const table: Readonly<Record<Code, Row>> = {
     status: 422,
     summary: "A loop or a recursion of the workflow is larger than its ceiling",
   },
+  "functions-invalid": {
+    retryable: false,
+    status: 422,
+    summary: "A module describes its functions wrongly",
+  },
+  "function-unknown": { retryable: false, status: 404, summary: "The module has no such function" },
+  "function-threw": { retryable: false, status: 422, summary: "The function threw an error" },
+  "function-result": {
+    retryable: false,
+    status: 422,
+    summary: "The function's result is not what its description says",
+  },
+  "deployment-unknown": {
+    retryable: false,
+    status: 404,
+    summary: "There is no such deployment in the namespace",
+  },
+  "call-unknown": {
+    retryable: false,
+    status: 404,
+    summary: "There is no such call, or its result is no longer kept",
+  },
+  "call-depth": {
+    retryable: false,
+    status: 508,
+    summary: "Functions call each other too deep, too often or in a circle",
+  },
+  "call-poison": {
+    retryable: false,
+    status: 502,
+    summary: "Each runner that took the call was lost with it",
+  },
+  conflict: { retryable: false, status: 412, summary: "It was changed by somebody else meanwhile" },
+  "idempotency-mismatch": {
+    retryable: false,
+    status: 422,
+    summary: "The idempotency key belongs to a call with other arguments",
+  },
+  "queue-full": { retryable: true, status: 429, summary: "As many calls wait as may" },
+  deadline: { retryable: false, status: 504, summary: "The time that the caller gave is over" },
+  "circuit-open": {
+    retryable: true,
+    status: 503,
+    summary: "The function has failed too often, and is not called for a while",
+  },
+  "shutting-down": {
+    retryable: true,
+    status: 503,
+    summary: "The process ends and takes no further calls",
+  },
+  "broker-unavailable": {
+    retryable: true,
+    status: 503,
+    summary: "The message broker cannot be reached, or refuses",
+  },
+  "method-not-allowed": {
+    retryable: false,
+    status: 405,
+    summary: "The path does not take this method",
+  },
+  "request-too-large": {
+    retryable: false,
+    status: 413,
+    summary: "A request has more bytes than the ceiling",
+  },
+  unauthenticated: { retryable: false, status: 401, summary: "The request has no valid token" },
+  forbidden: { retryable: false, status: 403, summary: "The token does not allow it" },
+  "rate-limited": { retryable: true, status: 429, summary: "More requests came than may" },
   "runner-lost": {
     retryable: true,
     status: 503,
@@ -401,6 +469,26 @@ export type Code =
   | "limit-sandboxes"
   | "limit-expression"
   | "limit-plan"
+  | "functions-invalid"
+  | "function-unknown"
+  | "function-threw"
+  | "function-result"
+  | "deployment-unknown"
+  | "call-unknown"
+  | "call-depth"
+  | "call-poison"
+  | "conflict"
+  | "idempotency-mismatch"
+  | "queue-full"
+  | "deadline"
+  | "circuit-open"
+  | "shutting-down"
+  | "broker-unavailable"
+  | "method-not-allowed"
+  | "request-too-large"
+  | "unauthenticated"
+  | "forbidden"
+  | "rate-limited"
   | "runner-lost"
   | "runner-start"
   | "trust-class"

@@ -1,6 +1,7 @@
 import {
   aborted,
   endedBy,
+  functionsOf,
   KeptModules,
   nameOf,
   type Engine,
@@ -46,7 +47,13 @@ export class OwnerEngine implements Engine {
       process.load(key, name, limits, () => bytes),
     );
     const loaded = await (signal ? orAborted(loading, signal) : loading);
-    const module: Module = { digest, name, sizeBytes: bytes.length, ...loaded };
+    const module: Module = {
+      digest,
+      name,
+      sizeBytes: bytes.length,
+      ...functionsOf(bytes, name),
+      ...loaded,
+    };
     this.#known.set(module, { key, source, limits });
     // A handle may hold the bytes that it was made of, so these are kept only so long, too.
     this.#kept.keep(key, module);

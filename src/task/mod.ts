@@ -6,7 +6,7 @@ import type { AskedLimits } from "../limits/mod.ts";
 import type { AskedHost, HostUsage, SecretReference } from "../network/mod.ts";
 import type { Place } from "../places/mod.ts";
 
-export { makeReady } from "./program.ts";
+export { makeReady, type ReadyProgram } from "./program.ts";
 export { createDepot } from "./depot.ts";
 export { createTaskRunner } from "./runner.ts";
 export type { StoredArtifact } from "../artifacts/mod.ts";
