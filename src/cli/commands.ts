@@ -39,6 +39,11 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         async () => (await import("./image.ts")).addImage,
       ],
       [
+        "serve",
+        "Serve functions of Wasm modules over HTTP",
+        async () => (await import("./serve.ts")).addServe,
+      ],
+      [
         "rewrite",
         "Write workflows with wasm: steps as a cluster with Argo takes them",
         async () => (await import("./rewrite.ts")).addRewrite,

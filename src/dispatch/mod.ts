@@ -1,16 +1,8 @@
 export { createLocalDispatcher } from "./local.ts";
-export { EmbeddedCalls, type EmbeddedOptions } from "./calls/embedded.ts";
+export { EmbeddedCalls } from "./calls/embedded.ts";
 export { callOf, type Callee } from "./calls/make.ts";
 export { Onward } from "./calls/onward.ts";
-export type {
-  Attempt,
-  Call,
-  CallDispatcher,
-  CallOptions,
-  CallRecord,
-  Ended,
-  Load,
-} from "./calls/model.ts";
+export type { Attempt, Call, CallDispatcher, CallRecord, Ended } from "./calls/model.ts";
 import type { RunTaskOptions, Task, TaskResult } from "../task/mod.ts";
 
 /** Brings tasks to whoever runs them: this process, or runners behind a broker. */

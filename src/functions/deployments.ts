@@ -4,6 +4,7 @@ import { Failure } from "../errors/mod.ts";
 import { ceilings, hostLimits, parseDurationMs, type AskedLimits } from "../limits/mod.ts";
 import { parseTrust } from "../runner/mod.ts";
 import { checkFunctionName } from "./convention.ts";
+import { parseDescription } from "./description.ts";
 import type { Deployment, Deployments, Program, RetryPolicy } from "./mod.ts";
 
 /** As Kubernetes names things (RFC 1123 label). */
@@ -34,9 +35,11 @@ export function parseDeployment(
     readonly name: string;
     readonly digest: string;
     readonly deployedAt: string;
+    /** What the module says of its functions. */
+    readonly functions?: string;
   },
 ): Deployment {
-  const { namespace, name, digest, deployedAt } = about;
+  const { namespace, name, digest, deployedAt, functions } = about;
   checkName(namespace, "namespace");
   checkName(name, "deployment");
   const root = record(said, "The deployment");
@@ -51,14 +54,25 @@ export function parseDeployment(
     ...(root["permissions"] === undefined ? {} : { permissions: permissions(root["permissions"]) }),
   };
   const retry = retryOf(root["retry"]);
-  const pure = texts(root["pure"], "pure");
-  for (const item of pure) checkFunctionName(item);
+  const named = texts(root["pure"], "pure");
+  for (const item of named) checkFunctionName(item);
+  const described = functions === undefined ? [] : [...parseDescription(functions, name).functions];
+  const pure = [
+    ...new Set([...named, ...described.filter(([, { pure: is }]) => is).map(([key]) => key)]),
+  ];
   const concurrency = root["concurrency"];
   if (concurrency !== undefined && !whole(concurrency, 1, 100_000)) {
     throw wrong("concurrency", `is ${shown(concurrency)}`, "a whole number from 1 to 100,000");
   }
   const rest = { program, retry, pure, ...(whole(concurrency, 1, 100_000) ? { concurrency } : {}) };
-  return { namespace, name, ...rest, deployedAt, version: versionOf(rest) };
+  return {
+    namespace,
+    name,
+    ...rest,
+    ...(functions === undefined ? {} : { functions }),
+    deployedAt,
+    version: versionOf(rest),
+  };
 }
 
 /** The image that a client names. */
@@ -69,7 +83,7 @@ export function imageOf(said: unknown): string {
 }
 
 /** Throws `invalid-argument` for what is no name of a namespace or deployment. */
-export function checkName(name: string, what: string): void {
+function checkName(name: string, what: string): void {
   if (namePattern.test(name)) return;
   throw new Failure("invalid-argument", `"${name.slice(0, 100)}" is no name of a ${what}`, {
     hint: "It has small letters, digits and -, and at most 63 of them.",
@@ -77,7 +91,7 @@ export function checkName(name: string, what: string): void {
 }
 
 /** Two deployments that say the same have one version. */
-export function versionOf(about: unknown): string {
+function versionOf(about: unknown): string {
   return createHash("sha256").update(JSON.stringify(about)).digest("base64url").slice(0, 16);
 }
 
@@ -270,7 +284,7 @@ function parsed(text: unknown): Deployment {
 }
 
 /** Whoever changes a deployment must have seen the one that is there. */
-export function changed(namespace: string, name: string, now: string | undefined): Failure {
+function changed(namespace: string, name: string, now: string | undefined): Failure {
   const is = now === undefined ? "there is none" : `its version is ${now}`;
   return new Failure("conflict", `The deployment ${namespace}/${name} is another one now: ${is}`, {
     hint: "Read it again and decide anew.",

@@ -4,7 +4,7 @@ import { checkFunctionName } from "./convention.ts";
 /** `bytes`, or a JSON Schema of a JSON value. */
 export type ValueType = "bytes" | Readonly<Record<string, unknown>>;
 
-export interface ParameterDescription {
+interface ParameterDescription {
   readonly name: string;
   readonly type: ValueType;
   readonly optional: boolean;

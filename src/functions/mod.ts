@@ -13,10 +13,9 @@ export {
   parseDescription,
   type FunctionDescription,
   type ModuleDescription,
-  type ValueType,
 } from "./description.ts";
-export { parseDeployment, openDeployments, versionOf } from "./deployments.ts";
-export { createPerformer, type PerformerOptions } from "./perform.ts";
+export { imageOf, openDeployments, parseDeployment } from "./deployments.ts";
+export { createPerformer } from "./perform.ts";
 export { typesOf } from "./types.ts";
 
 /** What a function runs in. */
@@ -118,6 +117,11 @@ export interface Performer extends AsyncDisposable {
     asked: Pick<FunctionCall, "owner" | "program">,
     options?: { readonly signal?: AbortSignal },
   ): Promise<ModuleDescription & { readonly digest: string }>;
+  /** Makes a module ready. `text` is what it says of itself, when it says something. */
+  load(
+    asked: Pick<FunctionCall, "owner" | "program">,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<{ readonly text: string | undefined; readonly digest: string }>;
   /** The digest that an image has now. */
   resolve(image: string, options?: { readonly signal?: AbortSignal }): Promise<string>;
   /** Modules that lie ready, by image digest or path. */
@@ -133,6 +137,8 @@ export interface Deployment {
   readonly retry: RetryPolicy;
   /** Functions without effects on the world: a slow call of theirs may be sent a second time, and the first answer counts. */
   readonly pure: readonly string[];
+  /** What the module says of its functions, as JSON. */
+  readonly functions?: string;
   /** Calls that run at once, on each machine. */
   readonly concurrency?: number;
   readonly deployedAt: string;

@@ -27,6 +27,8 @@ export interface PerformerOptions {
   readonly images?: () => Promise<Images>;
   /** Throws for a module file that may not run; absent: none may. */
   readonly checkFile?: (path: string) => void;
+  /** Module files that stand for images, by reference. */
+  readonly overrides?: ReadonlyMap<string, string>;
   readonly hostLimits?: Limits;
   /** Absent: no host can be reached. */
   readonly gate?: Gate;
@@ -46,6 +48,8 @@ interface Warm {
   readonly loadMs: number;
   /** What the module says of itself; undefined when it says nothing. */
   readonly description: ModuleDescription | undefined;
+  /** The same as it was said. */
+  readonly text: string | undefined;
 }
 
 /** Makes a performer; modules are loaded when they are first called, and the most used ones stay. */
@@ -160,6 +164,15 @@ class LocalPerformer implements Performer {
     );
   }
 
+  async load(
+    asked: Pick<FunctionCall, "owner" | "program">,
+    { signal }: { readonly signal?: AbortSignal } = {},
+  ): Promise<{ readonly text: string | undefined; readonly digest: string }> {
+    const key = this.#keyOf(asked);
+    const { text, ready } = await (this.#warm.get(key) ?? this.#load(key, asked, signal));
+    return { text, digest: ready.module.digest };
+  }
+
   async resolve(image: string, options: { readonly signal?: AbortSignal } = {}): Promise<string> {
     const { images } = this.#options;
     if (!images) throw noImages(image);
@@ -203,7 +216,7 @@ class LocalPerformer implements Performer {
 
   async #make({ program, owner }: Pick<FunctionCall, "owner" | "program">): Promise<Warm> {
     const start = performance.now();
-    const { runners, trust, images, checkFile } = this.#options;
+    const { runners, trust, images, checkFile, overrides } = this.#options;
     if ("path" in program.module) {
       if (!checkFile) throw noFiles(program.module.path);
       checkFile(program.module.path);
@@ -212,19 +225,27 @@ class LocalPerformer implements Performer {
     const limits = resolveLimits(program.limits, this.#hostLimits);
     const ready = await makeReady(
       { module: program.module, arguments: [], afterEntrypoint: true },
-      { engine, limits, signal: undefined, ...(images ? { images } : {}) },
+      {
+        engine,
+        limits,
+        signal: undefined,
+        ...(images ? { images } : {}),
+        ...(overrides ? { overrides } : {}),
+      },
     );
     try {
       // An image's own command is not for functions.
       const own = { ...ready, arguments: ready.arguments.slice(0, 1) };
       const loadMs = performance.now() - start;
-      const description = await this.#description(own, engine, program);
+      const text = await this.#said(own, engine, program);
+      const description = text === undefined ? undefined : parseDescription(text, nameOf(program));
       return {
         ready: { ...own, [Symbol.dispose]: () => ready[Symbol.dispose]() },
         engine,
         limits,
         loadMs,
         description,
+        text,
       };
     } catch (thrown) {
       ready[Symbol.dispose]();
@@ -233,13 +254,9 @@ class LocalPerformer implements Performer {
   }
 
   /** What the module's section says, or the module itself when it is asked. */
-  async #description(
-    ready: ReadyProgram,
-    engine: Engine,
-    program: Program,
-  ): Promise<ModuleDescription | undefined> {
+  async #said(ready: ReadyProgram, engine: Engine, program: Program): Promise<string | undefined> {
     const { functions, exports } = ready.module;
-    if (functions !== undefined) return parseDescription(functions, nameOf(program));
+    if (functions !== undefined) return functions;
     if (!exports.includes("_start")) return undefined;
     const result = await engine.run(ready.module, {
       arguments: [...ready.arguments, describeWord],
@@ -252,7 +269,7 @@ class LocalPerformer implements Performer {
     const text = Buffer.from(result.stdout).toString();
     // Another program may have printed anything.
     if (!text.startsWith("{") || !text.includes('"functions"')) return undefined;
-    return parseDescription(text, nameOf(program));
+    return text;
   }
 
   /** What lies ready is told apart by all that it was made of. */

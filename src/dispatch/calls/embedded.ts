@@ -350,7 +350,7 @@ function late(call: Call, outcome: Performance["outcome"]): Performance["outcome
   return { kind: "failed", failure: overdue(call).toJSON() };
 }
 
-export function overdue({ budgetMs }: Pick<Call, "budgetMs">): Failure {
+function overdue({ budgetMs }: Pick<Call, "budgetMs">): Failure {
   return new Failure("deadline", `The call was given ${budgetMs ?? 0} ms, and they are over`, {
     hint: "Give it more time (Request-Timeout), or make the function faster.",
   });
@@ -368,7 +368,7 @@ function notRun(failure: Failure): Ended {
 }
 
 /** Waits no longer than the caller does; what he waited for goes on. */
-export async function orGone<Value>(
+async function orGone<Value>(
   work: Promise<Value>,
   signal: AbortSignal | undefined,
 ): Promise<Value> {

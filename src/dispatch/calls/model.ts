@@ -36,7 +36,7 @@ export interface Ended extends Performance {
   readonly repeated: boolean;
 }
 
-export type CallState = "waiting" | "running" | "ended";
+type CallState = "waiting" | "running" | "ended";
 
 /** What is known of a call that does not wait for its answer, or that has a key. */
 export interface CallRecord {

@@ -3,7 +3,7 @@ import type { Outcome, Performance, RetryPolicy } from "../../functions/mod.ts";
 import { codes } from "../../errors/mod.ts";
 
 /** Whether an outcome may be another one when the call is run again. */
-export function mayRepeat(outcome: Outcome, { on }: RetryPolicy): boolean {
+function mayRepeat(outcome: Outcome, { on }: RetryPolicy): boolean {
   if (outcome.kind === "returned") return false;
   const name = outcome.kind === "threw" ? outcome.error.name : outcome.failure.code;
   if (on) return on.includes(name) || (outcome.kind === "failed" && on.includes("*"));
@@ -16,10 +16,7 @@ export function mayRepeat(outcome: Outcome, { on }: RetryPolicy): boolean {
 }
 
 /** The wait before an attempt (the second is 2): twice as long each time, and by chance between half of it and all of it. */
-export function backoffMs(
-  attempt: number,
-  { backoffMs: first, mostBackoffMs }: RetryPolicy,
-): number {
+function backoffMs(attempt: number, { backoffMs: first, mostBackoffMs }: RetryPolicy): number {
   const whole = Math.min(mostBackoffMs, first * 2 ** Math.max(0, attempt - 2));
   return whole / 2 + (Math.random() * whole) / 2;
 }

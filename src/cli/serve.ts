@@ -1,0 +1,159 @@
+import { mkdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { EmbeddedCalls, Onward } from "../dispatch/mod.ts";
+import { Failure } from "../errors/mod.ts";
+import { openDeployments } from "../functions/mod.ts";
+import { parseDurationMs } from "../limits/mod.ts";
+import { createApi, listen, Metrics, openAccess } from "../server/mod.ts";
+import { AgentLog } from "./agent-log.ts";
+import { openFunctions } from "./functions-session.ts";
+import { homeFolder } from "./home.ts";
+import { interrupted } from "./interrupt.ts";
+import {
+  address as addressOf,
+  allowAddressHelp,
+  collect,
+  configHelp,
+  limitHelp,
+  positive,
+} from "./options.ts";
+import { trustHelp } from "./carry.ts";
+
+interface Options {
+  readonly listen: string;
+  readonly image: readonly string[];
+  readonly allowHost: readonly string[];
+  readonly allowAddress: readonly string[];
+  readonly limit: readonly string[];
+  readonly config?: string;
+  readonly trust?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly keep: string;
+  readonly drain: string;
+  readonly maxCalls: number;
+  readonly maxNamespaceCalls: number;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+}
+
+/** `atalanta serve` */
+export function addServe(program: Command): void {
+  program
+    .command("serve")
+    .description("Serve functions of Wasm modules over HTTP, in this one process")
+    .option("--listen <address>", "host and port of the HTTP API", "127.0.0.1:4780")
+    .option("--image <reference=file>", "use a module file for an image (repeatable)", collect, [])
+    .option(
+      "--allow-host <host>",
+      "let functions that ask for it reach a host (repeatable)",
+      collect,
+      [],
+    )
+    .option("--allow-address <range>", allowAddressHelp, collect, [])
+    .option("--limit <key=value>", limitHelp, collect, [])
+    .option("--config <file>", configHelp)
+    .option("--trust <class>", trustHelp)
+    .option("--tls-cert <file>", "certificate chain (PEM): serve HTTPS")
+    .option("--tls-key <file>", "its key (PEM)")
+    .option(
+      "--keep <duration>",
+      "how long outcomes of calls with a key, or that nobody waits for, are kept",
+      "24h",
+    )
+    .option("--drain <duration>", "on SIGTERM, how long calls that run may go on", "30s")
+    .option(
+      "--max-calls <number>",
+      "calls that wait and run at once",
+      positive("--max-calls"),
+      20_000,
+    )
+    .option(
+      "--max-namespace-calls <number>",
+      "of one namespace",
+      positive("--max-namespace-calls"),
+      2000,
+    )
+    .option("--log-level <level>", "debug, info, warn or error", "info")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  atalanta serve
+  atalanta serve --listen 127.0.0.1:8080 --image greet=./greet.wasm`,
+    )
+    .action(serve);
+}
+
+async function serve(options: Options): Promise<void> {
+  const { host, port } = addressOf("--listen", options.listen);
+  const tls = await tlsOf(options);
+  const access = openAccess({ host });
+  const log = new AgentLog(options.logLevel);
+  const folder = join(homeFolder(), "serve");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  await using stack = new AsyncDisposableStack();
+  const { performer, isLocal } = await openFunctions(options, stack);
+  const deployments = stack.use(openDeployments(join(folder, "deployments.db")));
+  const metrics = new Metrics(() => dispatcher);
+  const dispatcher = stack.use(
+    new EmbeddedCalls({
+      performer,
+      file: join(folder, "calls.db"),
+      keptMs: parseDurationMs(options.keep),
+      mostOfAll: options.maxCalls,
+      mostOfOwner: options.maxNamespaceCalls,
+      onAttempt: metrics.count,
+      onward: new Onward(deployments),
+    }),
+  );
+  let isReady = true;
+  const api = createApi({
+    dispatcher,
+    deployments,
+    performer,
+    access,
+    metrics,
+    isLocal,
+    isReady: () => isReady,
+    onBug: (thrown) =>
+      log.write("error", "A bug", {
+        error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown),
+      }),
+  });
+  const listening = await listen({ api, host, port, ...(tls ? { tls } : {}) });
+  process.stdout.write(`Listens on ${listening.url}\n`);
+  const ended = Promise.withResolvers<undefined>();
+  const end = (): void => ended.resolve(undefined);
+  interrupted.addEventListener("abort", end);
+  process.once("SIGTERM", end);
+  await ended.promise;
+  isReady = false;
+  log.write("info", "Ends when what runs has ended", {});
+  const closed = listening.close();
+  await dispatcher.drain(parseDurationMs(options.drain));
+  listening.server.closeAllConnections();
+  await closed;
+}
+
+async function tlsOf({
+  tlsCert,
+  tlsKey,
+}: Options): Promise<{ readonly cert: Buffer; readonly key: Buffer } | undefined> {
+  if (tlsCert === undefined && tlsKey === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined) {
+    throw new Failure("invalid-argument", "--tls-cert and --tls-key go together");
+  }
+  const read = async (option: string, path: string): Promise<Buffer> => {
+    try {
+      return await readFile(path);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new Failure("invalid-argument", `${option}: cannot read "${path}": ${reason}`, {
+        cause,
+      });
+    }
+  };
+  return { cert: await read("--tls-cert", tlsCert), key: await read("--tls-key", tlsKey) };
+}

@@ -1,0 +1,51 @@
+export { openAccess } from "./access.ts";
+export { createApi } from "./api.ts";
+export { listen } from "./listen.ts";
+export { Metrics } from "./metrics.ts";
+
+/** One request, whatever brought it: a socket, or a client in the same process. */
+export interface ApiRequest {
+  readonly method: string;
+  /** Without the query, as it came. */
+  readonly path: string;
+  readonly query: string;
+  /** Names in lower case. */
+  readonly header: (name: string) => string | undefined;
+  /** Pieces of the body; read once at most. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** The caller has left. */
+  readonly signal: AbortSignal;
+  /** Whether whoever sends it needs no token: it is in this process. */
+  readonly trusted?: boolean;
+}
+
+export interface ApiResponse {
+  readonly status: number;
+  /** Names and values in turns, as node:http takes them. */
+  readonly headers: readonly string[];
+  readonly body?: Uint8Array | string;
+  /** Writes a body that comes in pieces; what it throws breaks the response off. */
+  readonly stream?: (write: Sink) => Promise<void>;
+}
+
+/** A promise says when there is room for more. */
+export type Sink = (bytes: Uint8Array | string) => void | Promise<void>;
+
+export interface Api {
+  handle(request: ApiRequest): Promise<ApiResponse>;
+}
+
+/** What a request needs to be allowed to do. */
+export type Scope = "call" | "deploy" | "read" | "workflows" | "admin";
+
+/** Who may do what. Throws `unauthenticated`, `forbidden` or `rate-limited`. */
+export interface Access {
+  check(
+    request: Pick<ApiRequest, "header" | "trusted">,
+    need: { readonly namespace: string; readonly scope: Scope },
+  ): Principal | Promise<Principal>;
+}
+
+interface Principal {
+  readonly name: string;
+}
