@@ -390,8 +390,8 @@ class ThreadEngine implements Engine {
         send(place.thread, { type: "forget" });
       }
       place.known.set(compiled.key, compiled.sizeBytes);
-      const { key, module, starts } = compiled;
-      send(place.thread, { type: "module", key, module, starts });
+      const { key, module, starts, memory } = compiled;
+      send(place.thread, { type: "module", key, module, starts, ...(memory ? { memory } : {}) });
     }
     send(place.thread, {
       type: "run",
@@ -400,7 +400,7 @@ class ThreadEngine implements Engine {
       request: {
         arguments: invocation.arguments,
         environment: invocation.environment,
-        stdin: invocation.stdin ?? new Uint8Array(0),
+        stdin: alone(invocation.stdin),
         mounts: invocation.mounts,
         preopens: invocation.preopens ?? ["/"],
         collect: invocation.collect,
@@ -695,6 +695,13 @@ function stopped(job: Job, failure: Failure, kind: "stopped" | "failed" = "stopp
     filesCreated: 0,
     filesBytesWritten: 0,
   });
+}
+
+const nothing = new Uint8Array(0);
+
+/** Bytes in a buffer of their own: a view would cross to the thread with all of its buffer. */
+function alone(bytes: Uint8Array = nothing): Uint8Array {
+  return bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 }
 
 function isIdle({ ready, running, parked }: Place): boolean {

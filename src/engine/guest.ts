@@ -14,6 +14,7 @@ import {
   type HttpAsk,
   type Mount,
 } from "../wasi/mod.ts";
+import { memoryImport } from "./memory.ts";
 import { guestStack, keptFrames } from "./stack.ts";
 import { startExport } from "./start.ts";
 
@@ -54,12 +55,26 @@ export interface GuestOutcome {
     | { readonly kind: "stopped" | "failed"; readonly failure: FailureRecord };
 }
 
+/** A compiled module. */
+export interface GuestProgram {
+  readonly module: WebAssembly.Module;
+  /** Its own, without the memory that it is given. */
+  readonly imports: readonly Import[];
+  /** Names of what it imports. */
+  readonly wanted: ReadonlySet<string>;
+  /** Whether it has a start function. */
+  readonly starts: boolean;
+}
+
 export interface GuestPlace {
   readonly stagingFolder: string;
   readonly staging: string;
   readonly onOutput: ((stream: "stdout" | "stderr", bytes: Uint8Array) => void) | undefined;
-  /** Whether the module has a start function. */
-  readonly starts: boolean;
+  /** For a module that is given its memory: one that is all zero, and where it goes when nothing runs on it any more. */
+  readonly memory?: {
+    readonly take: () => WebAssembly.Memory;
+    readonly giveBack: (memory: WebAssembly.Memory) => void;
+  };
   /** CPU time of this guest so far, in milliseconds. */
   readonly cpuMs: () => number;
   /** Settles after a time, without this thread; absent: a wait blocks the thread. */
@@ -78,7 +93,7 @@ Error.stackTraceLimit = keptFrames;
 
 /** One fresh instance of a module with its tree, from its start to what it left. */
 export class Guest {
-  readonly #module: WebAssembly.Module;
+  readonly #program: GuestProgram;
   readonly #request: GuestRequest;
   readonly #place: GuestPlace;
   readonly #tree: Tree;
@@ -88,14 +103,16 @@ export class Guest {
   #started = this.#start;
   #folder: string | undefined;
   #memory: WebAssembly.Memory | undefined;
+  /** The memory that it was given, until it is given back. */
+  #given: WebAssembly.Memory | undefined;
   /** Bytes of stdout that nobody has said to be done with. */
   #poured = 0;
   /** Whether what is called returns an exit code. */
   #answers = false;
   #ended: () => { readonly thrown: unknown } | undefined = () => undefined;
 
-  constructor(module: WebAssembly.Module, request: GuestRequest, place: GuestPlace) {
-    this.#module = module;
+  constructor(program: GuestProgram, request: GuestRequest, place: GuestPlace) {
+    this.#program = program;
     this.#request = request;
     this.#place = place;
     this.#output = new Output(place.onOutput);
@@ -172,6 +189,7 @@ export class Guest {
       tree: this.#tree,
       preopens,
       limits,
+      wanted: this.#program.wanted,
       reached: (limit) => this.#reached.add(limit),
       cpuTimeNs: () => BigInt(Math.round(this.#place.cpuMs() * 1e6)),
       output: (stream, bytes) => this.#write(stream, bytes),
@@ -184,8 +202,12 @@ export class Guest {
       wasi_snapshot_preview1: wasi.imports,
       ...(this.#place.http ? { atalanta_http: this.#http(this.#place.http, wasi.ended) } : {}),
     };
-    checkImports(WebAssembly.Module.imports(this.#module), offered);
-    const instance = new WebAssembly.Instance(this.#module, offered);
+    const { module, imports } = this.#program;
+    checkImports(imports, offered);
+    const given = this.#place.memory?.take();
+    this.#given = given;
+    const all = given ? { ...offered, ...memoryImport(given) } : offered;
+    const instance = new WebAssembly.Instance(module, all);
     if (instance.exports["memory"] instanceof WebAssembly.Memory) {
       this.#memory = instance.exports["memory"];
       wasi.attach(this.#memory);
@@ -197,7 +219,7 @@ export class Guest {
       this.#answers = true;
       const first = instance.exports["_initialize"];
       const all = [
-        ...(this.#place.starts ? [instance.exports[startExport]] : []),
+        ...(this.#program.starts ? [instance.exports[startExport]] : []),
         ...(typeof first === "function" ? [first] : []),
         named,
       ];
@@ -208,7 +230,7 @@ export class Guest {
     if (typeof entry !== "function" || entry.length > 0) {
       throw noEntry("_initialize" in instance.exports, typeof entry === "function");
     }
-    const entries = this.#place.starts ? [instance.exports[startExport], entry] : [entry];
+    const entries = this.#program.starts ? [instance.exports[startExport], entry] : [entry];
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- V8 has checked the start function's type, and a function without parameters may always be called
     return entries as (() => void)[];
   }
@@ -280,7 +302,7 @@ export class Guest {
       return { kind: "failed", failure: failure.toJSON() };
     }
     if (thrown instanceof RangeError && thrown.message.includes("call stack")) {
-      const [innermost] = guestStack(thrown.stack ?? "", this.#module);
+      const [innermost] = guestStack(thrown.stack ?? "", this.#program.module);
       const place = innermost === undefined ? "" : `, at last in ${innermost.slice(0, 200)}`;
       const { limits } = this.#request;
       const failure = limitFailure(
@@ -291,7 +313,7 @@ export class Guest {
       return { kind: "stopped", failure: failure.toJSON() };
     }
     if (thrown instanceof WebAssembly.RuntimeError || thrown instanceof RangeError) {
-      const stack = guestStack(thrown.stack ?? "", this.#module);
+      const stack = guestStack(thrown.stack ?? "", this.#program.module);
       return { kind: "trapped", message: thrown.message, stack };
     }
     if (thrown instanceof WebAssembly.Exception) {
@@ -325,6 +347,8 @@ export class Guest {
     if (this.#folder !== undefined && !handedOut) {
       rmSync(this.#folder, { recursive: true, force: true });
     }
+    const memoryBytes = this.#memory?.buffer.byteLength ?? 0;
+    if (this.#given) this.#place.memory?.giveBack(this.#given);
     return {
       stdout: this.#output.take("stdout"),
       stderr: this.#output.take("stderr"),
@@ -332,7 +356,7 @@ export class Guest {
       instantiateMs: this.#started - this.#start,
       runMs: now - this.#started,
       cpuMs,
-      memoryBytes: this.#memory?.buffer.byteLength ?? 0,
+      memoryBytes,
       filesCreated: fileCount,
       filesBytesWritten: bytesWritten,
       limitsReached: [...this.#reached],

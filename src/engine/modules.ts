@@ -3,6 +3,7 @@ import { Failure } from "../errors/mod.ts";
 import { defaultLimits, limitFailure, type Limits } from "../limits/mod.ts";
 import { withCeilings } from "./ceilings.ts";
 import { functionsOf, KeptModules, type Unknown } from "./kept.ts";
+import { ownImports, withMemoryImport, type MemorySize } from "./memory.ts";
 import type { Engine, Module } from "./mod.ts";
 import { nameOf, type ModuleSource } from "./source.ts";
 import { inSteps } from "./steps.ts";
@@ -14,6 +15,8 @@ export interface Compiled {
   readonly sizeBytes: number;
   /** Whether it exports a start function for us. */
   readonly starts: boolean;
+  /** Of the memory that each guest of it is given; absent when it makes its own. */
+  readonly memory: MemorySize | undefined;
   /** Whether a guest of it has ever waited. */
   parks: boolean;
 }
@@ -51,17 +54,21 @@ export class Modules {
 
   async #compile({ key, bytes, digest }: Unknown, name: string, limits: Limits): Promise<Module> {
     const start = performance.now();
-    const held = prepared(bytes, name, limits);
+    const whole = prepared(bytes, name, limits);
+    const given = withMemoryImport(whole, name);
+    const held = given?.bytes ?? whole;
     let module = await compile(held, name);
     const startable = startAsExport(held, name);
     if (startable) module = await compile(startable, name);
+    const all = WebAssembly.Module.imports(module);
+    const imports = given ? ownImports(all) : all;
     const loaded: Module = {
       digest,
       name,
       compileMs: performance.now() - start,
       sizeBytes: bytes.length,
       ...functionsOf(bytes, name),
-      imports: WebAssembly.Module.imports(module).map((item) => `${item.module}.${item.name}`),
+      imports: imports.map((item) => `${item.module}.${item.name}`),
       exports: WebAssembly.Module.exports(module)
         .map((item) => item.name)
         .filter((item) => startable === undefined || item !== startExport),
@@ -72,6 +79,7 @@ export class Modules {
       module,
       sizeBytes,
       starts: startable !== undefined,
+      memory: given?.size,
       parks: false,
     });
     this.#kept.keep(key, loaded);

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { HttpAnswer, HttpAsk } from "../wasi/mod.ts";
 import { Guest, type GuestOutcome, type GuestRequest } from "./guest.ts";
+import { Memories, ownImports, type MemorySize } from "./memory.ts";
 
 /**
  * The thread's side of the pool: one guest runs at a time, each in a fresh instance. One that waits is parked: its stack is put
@@ -13,6 +14,8 @@ export type ToWorker =
       readonly module: WebAssembly.Module;
       /** Whether it has a start function. */
       readonly starts: boolean;
+      /** Of the memory that its guests are given. */
+      readonly memory?: MemorySize;
     }
   | {
       readonly type: "run";
@@ -65,6 +68,8 @@ export interface WorkerData {
   readonly current: Int32Array;
 }
 
+type Imports = readonly ReturnType<typeof WebAssembly.Module.imports>[number][];
+
 interface Kept {
   readonly guest: Guest;
   wake?: (answer?: HttpAnswer) => void;
@@ -78,11 +83,15 @@ if (port) {
     string,
     {
       readonly module: WebAssembly.Module;
+      readonly imports: Imports;
+      readonly wanted: ReadonlySet<string>;
       readonly starts: boolean;
+      readonly memory: MemorySize | undefined;
       readonly waits: boolean;
       readonly http: boolean;
     }
   >();
+  const memories = new Memories();
   const guests = new Map<number, Kept>();
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the pool gave it
   const { stagingFolder, cpuBase, current } = workerData as WorkerData;
@@ -127,11 +136,19 @@ if (port) {
     const known = modules.get(key);
     if (!known) throw new Error(`the thread was not sent the module ${key}`);
     begin(id, 0);
-    const guest = new Guest(known.module, request, {
+    const { memory } = known;
+    const guest = new Guest(known, request, {
       stagingFolder,
       staging: `guest-${id}`,
-      starts: known.starts,
       cpuMs,
+      ...(memory
+        ? {
+            memory: {
+              take: () => memories.take(key, memory),
+              giveBack: (used: WebAssembly.Memory) => memories.giveBack(key, used, memory.initial),
+            },
+          }
+        : {}),
       onOutput: request.live
         ? (stream, bytes) => send({ type: "output", id, stream, bytes })
         : undefined,
@@ -177,18 +194,22 @@ if (port) {
 
   port.on("message", (message: ToWorker) => {
     if (message.type === "run") run(message.id, message.key, message.request);
-    else if (message.type === "forget") modules.clear();
-    else if (message.type === "wake") wake(message.id, message.answer);
+    else if (message.type === "forget") {
+      modules.clear();
+      memories.clear();
+    } else if (message.type === "wake") wake(message.id, message.answer);
     else if (message.type === "drop") {
       guests.get(message.id)?.guest.abandon();
       guests.delete(message.id);
       send({ type: "dropped", id: message.id, cpuMs: cpuMs() });
     } else {
-      const { key, module, starts } = message;
-      const imports = WebAssembly.Module.imports(module);
+      const { key, module, starts, memory } = message;
+      const all = WebAssembly.Module.imports(module);
+      const imports = memory ? ownImports(all) : all;
       const http = imports.some((wanted) => wanted.module === "atalanta_http");
       const waits = http || imports.some(({ name }) => name === "poll_oneoff");
-      modules.set(key, { module, starts, waits, http });
+      const wanted = new Set(imports.map(({ name }) => name));
+      modules.set(key, { module, imports, wanted, starts, memory, waits, http });
     }
   });
   send({ type: "ready" });

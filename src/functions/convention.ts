@@ -116,7 +116,14 @@ function returned(stdout: Uint8Array, about: FunctionDescription | undefined): O
   return { kind: "failed", failure: failure.toJSON() };
 }
 
+/** What a JSON text begins with, of white space, digits and the rest. */
+const jsonBegins = new Set(Buffer.from(' \t\r\n-0123456789{["tfn'));
+
 function jsonProblem(bytes: Uint8Array): string | undefined {
+  const [first] = bytes;
+  if (first === undefined) return "it is empty";
+  // To throw and to catch takes longer than many a function.
+  if (!jsonBegins.has(first)) return `it begins with ${JSON.stringify(String.fromCharCode(first))}`;
   try {
     JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
     return undefined;

@@ -56,6 +56,7 @@ interface Node {
   readonly routes: Map<string, Route>;
 }
 
+const noQuery = new URLSearchParams();
 const prefix = "/v1/namespaces/";
 const namespacePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
@@ -116,7 +117,11 @@ async function routed(root: Node, request: ApiRequest, options: ApiOptions): Pro
   }
   const checked = options.access.check(request, { namespace, scope: route.scope });
   if (checked instanceof Promise) await checked;
-  return route.handle(request, { namespace, words, query: new URLSearchParams(request.query) });
+  return route.handle(request, {
+    namespace,
+    words,
+    query: request.query === "" ? noQuery : new URLSearchParams(request.query),
+  });
 }
 
 async function general(request: ApiRequest, options: ApiOptions): Promise<ApiResponse> {

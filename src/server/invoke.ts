@@ -11,7 +11,6 @@ import {
   type ModuleDescription,
 } from "../functions/mod.ts";
 import type { ApiOptions, ApiParts, Found, Route } from "./api.ts";
-import { readBody } from "./body.ts";
 import type { ApiRequest, ApiResponse, Sink } from "./mod.ts";
 import { problemOfOutcome } from "./problem.ts";
 
@@ -171,7 +170,7 @@ async function argumentsOf(
   const most = options.requestBytes ?? defaultRequestBytes;
   const type = request.header("content-type");
   if (type === undefined || type.startsWith("application/json")) {
-    const body = await readBody(request, most);
+    const body = await request.read(most);
     if (body.length === 0) return { arguments: "[]" };
     const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
     checkArguments(text);
@@ -186,10 +185,10 @@ async function argumentsOf(
     return {
       arguments: words,
       input: new Uint8Array(0),
-      rest: request.body[Symbol.asyncIterator](),
+      rest: request.pieces(),
     };
   }
-  return { arguments: words, input: await readBody(request, most) };
+  return { arguments: words, input: await request.read(most) };
 }
 
 export function answer({ id }: Pick<Call, "id">, ended: Ended): ApiResponse {

@@ -9,6 +9,7 @@ import { createServer as createSecureServer } from "node:https";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { Failure, toFailure } from "../errors/mod.ts";
+import { bodyTooLarge } from "./body.ts";
 import type { Api, ApiResponse } from "./mod.ts";
 
 export interface ListenOptions {
@@ -86,7 +87,7 @@ export async function listen(options: ListenOptions): Promise<Listening> {
 async function serve(api: Api, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
   const gone = new AbortController();
   outgoing.on("close", () => {
-    if (!outgoing.writableFinished) gone.abort(new Failure("aborted", "The caller has left"));
+    if (!outgoing.writableEnded) gone.abort(new Failure("aborted", "The caller has left"));
   });
   const url = incoming.url ?? "/";
   const mark = url.indexOf("?");
@@ -99,7 +100,8 @@ async function serve(api: Api, incoming: IncomingMessage, outgoing: ServerRespon
       const value = headers[name];
       return Array.isArray(value) ? value.join(", ") : value;
     },
-    body: incoming,
+    read: (most) => whole(incoming, most),
+    pieces: () => incoming[Symbol.asyncIterator](),
     signal: gone.signal,
   });
   if (outgoing.destroyed) return;
@@ -109,20 +111,47 @@ async function serve(api: Api, incoming: IncomingMessage, outgoing: ServerRespon
   if (!incoming.readableEnded) incoming.resume();
 }
 
+/** The body, by its events: an iterator costs a small request more than all else. */
+function whole(incoming: IncomingMessage, most: number): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const length = Number(incoming.headers["content-length"] ?? 0);
+    if (length > most) return reject(bodyTooLarge(length, most));
+    const pieces: Uint8Array[] = [];
+    let size = 0;
+    incoming.on("data", (piece: Uint8Array) => {
+      size += piece.length;
+      if (size > most) reject(bodyTooLarge(size, most));
+      else pieces.push(piece);
+    });
+    incoming.on("end", () => {
+      const [only] = pieces;
+      resolve(pieces.length === 1 && only ? only : Buffer.concat(pieces, size));
+    });
+    incoming.on("error", reject);
+    incoming.on("close", () => reject(new Failure("aborted", "The caller has left")));
+    return undefined;
+  });
+}
+
+/** A small body that is written in one piece with its head. */
+const joinedBytes = 16 * 1024;
+
 function send(
   { status, headers, body }: ApiResponse,
   { method }: IncomingMessage,
   outgoing: ServerResponse,
 ): void {
-  const length =
+  const size =
     body === undefined ? 0 : typeof body === "string" ? Buffer.byteLength(body) : body.length;
   const isEmpty = status === 204 || status === 304;
-  outgoing.writeHead(
-    status,
-    isEmpty ? [...headers] : [...headers, "content-length", String(length)],
-  );
+  const length = isEmpty ? [] : ["content-length", String(size)];
+  outgoing.writeHead(status, [...headers, ...length]);
   if (body === undefined || isEmpty || method === "HEAD") outgoing.end();
-  else outgoing.end(body);
+  else if (typeof body === "string" || size > joinedBytes) outgoing.end(body);
+  else {
+    const view = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+    outgoing.end(view.toString("latin1"), "latin1");
+  }
 }
 
 async function pour(

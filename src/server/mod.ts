@@ -11,8 +11,9 @@ export interface ApiRequest {
   readonly query: string;
   /** Names in lower case. */
   readonly header: (name: string) => string | undefined;
-  /** Pieces of the body; read once at most. */
-  readonly body: AsyncIterable<Uint8Array>;
+  /** The whole body. Throws `request-too-large`. Either this or `pieces` is used, and once. */
+  readonly read: (mostBytes: number) => Promise<Uint8Array>;
+  readonly pieces: () => AsyncIterator<Uint8Array, unknown, undefined>;
   /** The caller has left. */
   readonly signal: AbortSignal;
   /** Whether whoever sends it needs no token: it is in this process. */

@@ -46,6 +46,7 @@ export function preview1(world: World): {
     if (thrown instanceof Errno && thrown.limit) world.reached?.(thrown.limit);
     return answerOf(thrown) ?? end(thrown);
   };
+  const { wanted } = world;
   const streamed = world.more !== undefined || world.pours === true;
   const imports: Record<string, WebAssembly.ImportValue> = Object.create(null);
   for (const group of [
@@ -59,6 +60,7 @@ export function preview1(world: World): {
     socketCalls,
   ]) {
     for (const [name, call] of Object.entries(group(sandbox))) {
+      if (wanted && !wanted.has(name)) continue;
       // WebAssembly calls with numbers and bigints of the declared signature; a module that declares another one gets what it asked for.
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- WebAssembly converts to the types that the signature declares
       const body = call as (...parameters: unknown[]) => void | Promise<void>;

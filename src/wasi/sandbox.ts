@@ -15,6 +15,8 @@ export interface World {
   readonly tree: Tree;
   readonly preopens: readonly string[];
   readonly limits: Limits;
+  /** The calls that the guest imports; absent: all are made ready. */
+  readonly wanted?: ReadonlySet<string>;
   /** Processor time that the guest has used, for the clocks that count it; absent: it has none. */
   readonly cpuTimeNs?: () => bigint;
   /** Told of each ceiling that the guest got an error for. */

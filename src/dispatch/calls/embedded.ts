@@ -1,6 +1,5 @@
 import { Failure, toFailure } from "../../errors/mod.ts";
 import type { Performance, Performer } from "../../functions/mod.ts";
-import { Latencies, hedged } from "./hedges.ts";
 import { Ledger, recordOf, type Entry } from "./ledger.ts";
 import type {
   Attempt,
@@ -34,7 +33,6 @@ export interface EmbeddedOptions {
 interface Target {
   readonly circuit: Circuit;
   readonly budget: RetryBudget;
-  readonly latencies: Latencies;
   readonly turns: Turns;
   waiting: number;
   running: number;
@@ -208,7 +206,7 @@ export class EmbeddedCalls implements CallDispatcher {
       const once = options.input !== undefined || options.pour !== undefined;
       const policy = { budget: target.budget, signal, once };
       const { performance: last, attempts } = await withRetries(call.retry, policy, (attempt) =>
-        this.#attempt(call, { ...options, signal }, { target, attempt, queueMs, once }),
+        this.#attempt(call, { ...options, signal }, { attempt, queueMs }),
       );
       const outcome = deadline.isOver() ? late(call, last.outcome) : last.outcome;
       target.circuit.ended(outcome);
@@ -223,32 +221,17 @@ export class EmbeddedCalls implements CallDispatcher {
     call: Call,
     options: CallOptions & { readonly signal: AbortSignal },
     about: {
-      readonly target: Target;
       readonly attempt: number;
       readonly queueMs: number;
-      readonly once: boolean;
     },
   ): Promise<Performance> {
     const { performer, onAttempt, onward } = this.#options;
-    const { target, attempt, queueMs, once } = about;
-    let wasHedged = false;
-    const started = performance.now();
-    const result = await hedged(
-      (signal) =>
-        performer.perform(call, {
-          ...options,
-          signal,
-          ...(onward ? { call: onward.handlerOf(call, this) } : {}),
-        }),
-      {
-        afterMs: call.pure && !once ? target.latencies.slowMs : undefined,
-        signal: options.signal,
-        isGood: ({ outcome }) => outcome.kind === "returned",
-        onHedge: () => void (wasHedged = true),
-      },
-    );
+    const { attempt, queueMs } = about;
+    const result = await performer.perform(call, {
+      ...options,
+      ...(onward ? { call: onward.handlerOf(call, this) } : {}),
+    });
     const { outcome, usage } = result;
-    if (call.pure && outcome.kind === "returned") target.latencies.add(performance.now() - started);
     onAttempt?.({
       target: call.target,
       function: call.function,
@@ -258,7 +241,7 @@ export class EmbeddedCalls implements CallDispatcher {
       loadMs: usage.loadMs,
       runMs: usage.runMs,
       attempt,
-      hedged: wasHedged,
+      hedged: false,
     });
     return result;
   }
@@ -276,7 +259,6 @@ export class EmbeddedCalls implements CallDispatcher {
     target = {
       circuit: new Circuit(),
       budget: new RetryBudget(),
-      latencies: new Latencies(),
       turns: new Turns(),
       waiting: 0,
       running: 0,
@@ -300,6 +282,7 @@ export class EmbeddedCalls implements CallDispatcher {
     this.#draining = true;
     clearInterval(this.#sweeping);
     this.#closing.abort(shuttingDown());
+    for (const { stop } of this.#open.values()) stop.abort(shuttingDown());
     await Promise.allSettled(this.#running);
     await Promise.allSettled([...this.#open.values()].map(({ ended }) => ended));
     this.#ledger[Symbol.dispose]();
@@ -319,30 +302,26 @@ function shuttingDown(): Failure {
   });
 }
 
-/** The caller's time, his going away, and the end of this process. */
+/** The caller's time, and his going away; of one who never goes away, the end of this process. */
 function withDeadline(
   budgetMs: number | undefined,
-  ...signals: readonly (AbortSignal | undefined)[]
+  caller: AbortSignal | undefined,
+  closing: AbortSignal,
 ): Disposable & { readonly signal: AbortSignal; readonly isOver: () => boolean } {
-  const given = signals.filter((signal) => signal !== undefined);
-  if (budgetMs === undefined) {
-    return {
-      signal: AbortSignal.any(given),
-      isOver: () => false,
-      [Symbol.dispose]: () => undefined,
-    };
-  }
+  if (budgetMs === undefined) return { ...endless, signal: caller ?? closing };
   const over = new AbortController();
   const timer = setTimeout(
     () => over.abort(new Failure("deadline", `The call had ${budgetMs} ms, and they are over`)),
     budgetMs,
   );
   return {
-    signal: AbortSignal.any([...given, over.signal]),
+    signal: AbortSignal.any([caller ?? closing, over.signal]),
     isOver: () => over.signal.aborted,
     [Symbol.dispose]: () => clearTimeout(timer),
   };
 }
+
+const endless = { isOver: () => false, [Symbol.dispose]: () => undefined };
 
 /** A guest that was stopped because the caller's time was over. */
 function late(call: Call, outcome: Performance["outcome"]): Performance["outcome"] {
