@@ -30,6 +30,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   ],
   functions: ["errors", "limits", "network", "oci", "engine", "runner", "task"],
   client: [],
+  local: ["errors", "limits", "oci", "runner", "functions", "dispatch", "server"],
   server: [
     "errors",
     "limits",

@@ -44,6 +44,31 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         async () => (await import("./serve.ts")).addServe,
       ],
       [
+        "call",
+        "Call a function of a module, here or on a server",
+        async () => (await import("./call.ts")).addCall,
+      ],
+      [
+        "deploy",
+        "Give a module a name on a server",
+        async () => (await import("./deploy.ts")).addDeploy,
+      ],
+      [
+        "functions",
+        "List, show and remove what is deployed on a server",
+        async () => (await import("./functions.ts")).addFunctions,
+      ],
+      [
+        "types",
+        "Write TypeScript types of a module's functions",
+        async () => (await import("./types.ts")).addTypes,
+      ],
+      [
+        "top",
+        "Show which functions of a server run and wait",
+        async () => (await import("./top.ts")).addTop,
+      ],
+      [
         "rewrite",
         "Write workflows with wasm: steps as a cluster with Argo takes them",
         async () => (await import("./rewrite.ts")).addRewrite,

@@ -17,8 +17,10 @@ export interface ApiOptions {
   readonly performer: Performer;
   readonly access: Access;
   readonly metrics?: Metrics;
-  /** Module files for image references, which stand for them. */
+  /** Whether a module file of this machine stands for an image. */
   readonly isLocal?: (image: string) => boolean;
+  /** The file that a name of a module means, where whoever calls owns this process; absent: none. */
+  readonly files?: (name: string) => string | undefined;
   /** Bytes of a request that is read whole; default 32 MiB. */
   readonly requestBytes?: number;
   /** Further routes, such as those of workflows. */
@@ -79,7 +81,11 @@ export function createApi(options: ApiOptions): Api {
 
 /** The table of routes, for the description of the API and its test. */
 function allRoutes(options: ApiOptions): readonly Route[] {
-  const parts = { ...options, modules: new KnownModules(), broken: new BrokenStreams() };
+  const parts = {
+    ...options,
+    modules: new KnownModules(options.files),
+    broken: new BrokenStreams(),
+  };
   return [
     ...invokeRoutes(parts),
     ...callRoutes(parts),

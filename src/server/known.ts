@@ -6,13 +6,20 @@ const mostBroken = 1000;
 /** Modules that are called by their images: one object for each, because what lies ready is found by it. */
 export class KnownModules {
   readonly #known = new Map<string, Extract<Callee, { readonly kind: "module" }>>();
+  readonly #files: ((name: string) => string | undefined) | undefined;
+
+  constructor(files: ((name: string) => string | undefined) | undefined) {
+    this.#files = files;
+  }
 
   get(owner: string, image: string): Extract<Callee, { readonly kind: "module" }> {
     const key = `${owner} ${image}`;
     let callee = this.#known.get(key);
     if (callee) return callee;
     if (this.#known.size >= mostModules) this.#known.clear();
-    callee = { kind: "module", owner, name: image, program: { module: { image }, limits: {} } };
+    const path = this.#files?.(image);
+    const module = path === undefined ? { image } : { path };
+    callee = { kind: "module", owner, name: image, program: { module, limits: {} } };
     this.#known.set(key, callee);
     return callee;
   }

@@ -1,5 +1,6 @@
 export { openAccess } from "./access.ts";
 export { createApi } from "./api.ts";
+export { bodyTooLarge } from "./body.ts";
 export { listen } from "./listen.ts";
 export { Metrics } from "./metrics.ts";
 

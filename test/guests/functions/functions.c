@@ -121,8 +121,7 @@ int main(int argc, char **argv) {
     for (volatile long n = 0;; n++) {
     }
   } else if (strcmp(name, "grow") == 0) {
-    while (malloc(1 << 20)) {
-    }
+    for (volatile char *got; (got = malloc(1 << 20));) *got = 1;
     fprintf(stderr, "out of memory\n");
     abort();
   } else if (strcmp(name, "nonsense") == 0) printf("{not json");
