@@ -44,6 +44,11 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         async () => (await import("./serve.ts")).addServe,
       ],
       [
+        "runner",
+        "Run functions that front ends have put into a broker",
+        async () => (await import("./runner.ts")).addRunner,
+      ],
+      [
         "call",
         "Call a function of a module, here or on a server",
         async () => (await import("./call.ts")).addCall,

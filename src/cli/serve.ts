@@ -2,15 +2,24 @@ import { mkdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { EmbeddedCalls, Onward } from "../dispatch/mod.ts";
+import {
+  EmbeddedCalls,
+  NatsCalls,
+  NatsRunner,
+  Onward,
+  openBroker,
+  openNatsDeployments,
+  type CallDispatcher,
+} from "../dispatch/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { openDeployments } from "../functions/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";
 import { createApi, listen, Metrics, openAccess } from "../server/mod.ts";
-import { AgentLog } from "./agent-log.ts";
+import { AgentLog, type Level } from "./agent-log.ts";
 import { openFunctions } from "./functions-session.ts";
 import { homeFolder } from "./home.ts";
 import { interrupted } from "./interrupt.ts";
+import { natsOf, natsOptions, type NatsFlags } from "./nats.ts";
 import {
   address as addressOf,
   allowAddressHelp,
@@ -21,7 +30,7 @@ import {
 } from "./options.ts";
 import { trustHelp } from "./carry.ts";
 
-interface Options {
+interface Options extends NatsFlags {
   readonly listen: string;
   readonly image: readonly string[];
   readonly allowHost: readonly string[];
@@ -33,16 +42,18 @@ interface Options {
   readonly tlsKey?: string;
   readonly keep: string;
   readonly drain: string;
+  readonly run: boolean;
   readonly maxCalls: number;
   readonly maxNamespaceCalls: number;
-  readonly logLevel: "debug" | "info" | "warn" | "error";
+  readonly logLevel: Level;
 }
 
 /** `atalanta serve` */
 export function addServe(program: Command): void {
-  program
-    .command("serve")
-    .description("Serve functions of Wasm modules over HTTP, in this one process")
+  natsOptions(program.command("serve"))
+    .description(
+      "Serve functions of Wasm modules over HTTP: in this process, or joined with others through NATS",
+    )
     .option("--listen <address>", "host and port of the HTTP API", "127.0.0.1:4780")
     .option("--image <reference=file>", "use a module file for an image (repeatable)", collect, [])
     .option(
@@ -75,13 +86,15 @@ export function addServe(program: Command): void {
       positive("--max-namespace-calls"),
       2000,
     )
+    .option("--no-run", "with --nats: take requests alone, and leave all calls to runners")
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .addHelpText(
       "after",
       `
 Examples:
   atalanta serve
-  atalanta serve --listen 127.0.0.1:8080 --image greet=./greet.wasm`,
+  atalanta serve --listen 127.0.0.1:8080 --image greet=./greet.wasm
+  atalanta serve --nats nats://localhost:4222`,
     )
     .action(serve);
 }
@@ -95,19 +108,48 @@ async function serve(options: Options): Promise<void> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   await using stack = new AsyncDisposableStack();
   const { performer, isLocal } = await openFunctions(options, stack);
-  const deployments = stack.use(openDeployments(join(folder, "deployments.db")));
   const metrics = new Metrics(() => dispatcher);
-  const dispatcher = stack.use(
+  const keptMs = parseDurationMs(options.keep);
+  const broker =
+    options.nats.length === 0
+      ? undefined
+      : stack.use(await openBroker(natsOf(options, keptMs, options.maxNamespaceCalls)));
+  const deployments = stack.use(
+    broker ? await openNatsDeployments(broker) : openDeployments(join(folder, "deployments.db")),
+  );
+  const local = stack.use(
     new EmbeddedCalls({
       performer,
-      file: join(folder, "calls.db"),
-      keptMs: parseDurationMs(options.keep),
+      ...(broker ? {} : { file: join(folder, "calls.db") }),
+      keptMs,
       mostOfAll: options.maxCalls,
       mostOfOwner: options.maxNamespaceCalls,
       onAttempt: metrics.count,
       onward: new Onward(deployments),
     }),
   );
+  const front = broker
+    ? stack.use(
+        new NatsCalls({
+          broker,
+          mostOfAll: options.maxCalls,
+          mostOfOwner: options.maxNamespaceCalls,
+          onHedge: metrics.hedged,
+        }),
+      )
+    : undefined;
+  const dispatcher: CallDispatcher = front ?? local;
+  const runner =
+    broker && options.run
+      ? stack.use(
+          await NatsRunner.start({
+            broker,
+            local,
+            onTrouble: ({ code, message }) =>
+              log.write("warn", "Trouble with the broker; goes on", { code, reason: message }),
+          }),
+        )
+      : undefined;
   let isReady = true;
   const api = createApi({
     dispatcher,
@@ -132,7 +174,8 @@ async function serve(options: Options): Promise<void> {
   isReady = false;
   log.write("info", "Ends when what runs has ended", {});
   const closed = listening.close();
-  await dispatcher.drain(parseDurationMs(options.drain));
+  const drainMs = parseDurationMs(options.drain);
+  await Promise.all([dispatcher.drain(drainMs), runner?.drain(drainMs)]);
   listening.server.closeAllConnections();
   await closed;
 }

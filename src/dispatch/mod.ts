@@ -1,5 +1,9 @@
 export { createLocalDispatcher } from "./local.ts";
 export { EmbeddedCalls } from "./calls/embedded.ts";
+export { openBroker, type NatsOptions } from "./nats/connection.ts";
+export { NatsCalls } from "./nats/front.ts";
+export { openNatsDeployments } from "./nats/deployments.ts";
+export { NatsRunner } from "./nats/runner.ts";
 export { callOf, type Callee } from "./calls/make.ts";
 export { Onward } from "./calls/onward.ts";
 export type { Attempt, Call, CallDispatcher, CallRecord, Ended } from "./calls/model.ts";

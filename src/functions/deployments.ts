@@ -284,7 +284,7 @@ function parsed(text: unknown): Deployment {
 }
 
 /** Whoever changes a deployment must have seen the one that is there. */
-function changed(namespace: string, name: string, now: string | undefined): Failure {
+export function changed(namespace: string, name: string, now: string | undefined): Failure {
   const is = now === undefined ? "there is none" : `its version is ${now}`;
   return new Failure("conflict", `The deployment ${namespace}/${name} is another one now: ${is}`, {
     hint: "Read it again and decide anew.",

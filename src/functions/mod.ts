@@ -14,7 +14,7 @@ export {
   type FunctionDescription,
   type ModuleDescription,
 } from "./description.ts";
-export { imageOf, openDeployments, parseDeployment } from "./deployments.ts";
+export { changed, imageOf, openDeployments, parseDeployment } from "./deployments.ts";
 export { createPerformer } from "./perform.ts";
 export { typesOf } from "./types.ts";
 

@@ -85,9 +85,12 @@ export class Metrics {
       this.#load.observe({ target }, attempt.loadMs / 1000);
     }
     if (attempt.attempt > 1) this.#retries.inc({ target });
-    if (attempt.hedged) this.#hedges.inc({ target });
     this.#queue.observe({ target }, attempt.queueMs / 1000);
     this.#run.observe({ target }, attempt.runMs / 1000);
+  };
+
+  readonly hedged = (target: string): void => {
+    this.#hedges.inc({ target: this.#label(target) });
   };
 
   #label(target: string): string {

@@ -241,7 +241,6 @@ export class EmbeddedCalls implements CallDispatcher {
       loadMs: usage.loadMs,
       runMs: usage.runMs,
       attempt,
-      hedged: false,
     });
     return result;
   }
@@ -329,7 +328,7 @@ function late(call: Call, outcome: Performance["outcome"]): Performance["outcome
   return { kind: "failed", failure: overdue(call).toJSON() };
 }
 
-function overdue({ budgetMs }: Pick<Call, "budgetMs">): Failure {
+export function overdue({ budgetMs }: Pick<Call, "budgetMs">): Failure {
   return new Failure("deadline", `The call was given ${budgetMs ?? 0} ms, and they are over`, {
     hint: "Give it more time (Request-Timeout), or make the function faster.",
   });

@@ -135,7 +135,7 @@ export function recordOf({ call, createdAt, ended, endedAt }: Entry, running: bo
   };
 }
 
-function mismatch({ key }: Pick<Call, "key">): Failure {
+export function mismatch({ key }: Pick<Call, "key">): Failure {
   return new Failure(
     "idempotency-mismatch",
     `The idempotency key "${key?.slice(0, 100) ?? ""}" was used for a call with other arguments`,

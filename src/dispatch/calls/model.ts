@@ -87,5 +87,4 @@ export interface Attempt {
   readonly loadMs: number;
   readonly runMs: number;
   readonly attempt: number;
-  readonly hedged: boolean;
 }
