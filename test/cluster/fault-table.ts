@@ -12,7 +12,7 @@ const widest = 118;
 export default async function* table(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   const rows: Row[] = [];
   for await (const event of source) {
-    if (event.type === "test:diagnostic" && event.data.message.startsWith("steps ")) {
+    if (event.type === "test:diagnostic" && /^(?:steps|calls) /.test(event.data.message)) {
       const last = rows.at(-1);
       if (last) last.outcome += `, ${event.data.message}`;
     }

@@ -25,7 +25,8 @@ export type ServerName =
   | "etcd"
   | "kube"
   | "helm"
-  | "kubectl";
+  | "kubectl"
+  | "nats";
 /** A program to start, or why there is none. */
 export type Installed = { readonly program: string } | { readonly missing: string };
 

@@ -22,11 +22,12 @@ __asm__(".section \".custom_section.atalanta:functions\",\"\",@\n"
         "\\\"nonsense\\\":{\\\"parameters\\\":[],\\\"result\\\":{}},"
         "\\\"sleep\\\":{\\\"parameters\\\":[{\\\"name\\\":\\\"ms\\\",\\\"type\\\":{\\\"type\\\":\\\"integer\\\"}}],\\\"result\\\":{\\\"type\\\":\\\"integer\\\"}},"
         "\\\"environment\\\":{\\\"parameters\\\":[{\\\"name\\\":\\\"name\\\",\\\"type\\\":{\\\"type\\\":\\\"string\\\"}}],\\\"result\\\":{\\\"type\\\":[\\\"string\\\",\\\"null\\\"]}},"
+        "\\\"unique\\\":{\\\"description\\\":\\\"Takes its time and gives its word back, with a number that is another one each time.\\\",\\\"parameters\\\":[{\\\"name\\\":\\\"ms\\\",\\\"type\\\":{\\\"type\\\":\\\"integer\\\"}},{\\\"name\\\":\\\"word\\\",\\\"type\\\":{\\\"type\\\":\\\"string\\\"}}],\\\"result\\\":{\\\"type\\\":\\\"string\\\"}},"
         "\\\"nothing\\\":{\\\"parameters\\\":[]}"
         "}}\"\n"
         ".text\n");
 
-static char input[1 << 20];
+static char input[1 << 16];
 static size_t length;
 
 static void read_input(void) {
@@ -129,6 +130,12 @@ int main(int argc, char **argv) {
     long ms = atol(input + 1);
     pause_ms(ms);
     printf("%ld", ms);
+  } else if (strcmp(name, "unique") == 0) {
+    long ms = atol(input + 1);
+    if (ms > 0) pause_ms(ms);
+    unsigned long long number = 0;
+    getentropy(&number, sizeof number);
+    printf("\"%s %016llx\"", first_text(), number);
   } else if (strcmp(name, "environment") == 0) {
     const char *value = getenv(first_text());
     if (value) printf("\"%s\"", value);
