@@ -36,7 +36,7 @@ export function natsOptions(command: Command): Command {
     )
     .option(
       "--deliveries <number>",
-      "runners that a call may be lost with before it is a dead letter",
+      "runners that a call may be lost with before it is a dead letter, at least 3",
       positive("--deliveries"),
       5,
     );

@@ -14,7 +14,7 @@ import { Metrics } from "../server/mod.ts";
 import { AgentLog, type Level } from "./agent-log.ts";
 import { trustHelp } from "./carry.ts";
 import { openFunctions } from "./functions-session.ts";
-import { interrupted } from "./interrupt.ts";
+import { toldToEnd } from "./interrupt.ts";
 import { natsOf, natsOptions, type NatsFlags } from "./nats.ts";
 import {
   address as addressOf,
@@ -118,12 +118,7 @@ async function runner(options: Options): Promise<void> {
     capacity: options.capacity,
     server: broker.connection.getServer(),
   });
-  const ended = Promise.withResolvers<undefined>();
-  const end = (): void => ended.resolve(undefined);
-  interrupted.addEventListener("abort", end);
-  process.once("SIGTERM", end);
-  void broker.connection.closed().then(end);
-  await ended.promise;
+  await Promise.race([toldToEnd(), broker.connection.closed()]);
   isReady = false;
   log.write("info", "Ends when what runs has ended", { calls: taker.busy });
   await taker.drain(parseDurationMs(options.drain));

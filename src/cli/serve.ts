@@ -18,7 +18,7 @@ import { createApi, listen, Metrics, openAccess } from "../server/mod.ts";
 import { AgentLog, type Level } from "./agent-log.ts";
 import { openFunctions } from "./functions-session.ts";
 import { homeFolder } from "./home.ts";
-import { interrupted } from "./interrupt.ts";
+import { toldToEnd } from "./interrupt.ts";
 import { natsOf, natsOptions, type NatsFlags } from "./nats.ts";
 import {
   address as addressOf,
@@ -166,11 +166,7 @@ async function serve(options: Options): Promise<void> {
   });
   const listening = await listen({ api, host, port, ...(tls ? { tls } : {}) });
   process.stdout.write(`Listens on ${listening.url}\n`);
-  const ended = Promise.withResolvers<undefined>();
-  const end = (): void => ended.resolve(undefined);
-  interrupted.addEventListener("abort", end);
-  process.once("SIGTERM", end);
-  await ended.promise;
+  await toldToEnd();
   isReady = false;
   log.write("info", "Ends when what runs has ended", {});
   const closed = listening.close();

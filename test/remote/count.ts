@@ -23,6 +23,7 @@ export async function callAll(
     readonly atOnce: number;
     readonly ms: number;
     readonly run: string;
+    readonly wordOf?: (at: number) => string;
     readonly onAnswer?: (count: number) => void;
   },
 ): Promise<Map<string, string>> {
@@ -30,7 +31,8 @@ export async function callAll(
   let next = 0;
   const lane = async (): Promise<void> => {
     while (next < options.calls) {
-      const word = `w${next++}`;
+      const at = next++;
+      const word = options.wordOf?.(at) ?? `w${at}`;
       const answer = await one(urls, { word, ms: options.ms, run: options.run });
       if (answer !== undefined) answers.set(word, answer);
       options.onAnswer?.(answers.size);
@@ -52,10 +54,10 @@ async function one(
     try {
       return await connect(url, { attempts: 2 })
         .module<Guest>("f")
-        .unique(ms, word, { idempotencyKey: `${run}-${word}` });
+        .unique(ms, word, { idempotencyKey: `${run}-${word.slice(0, 20)}` });
     } catch (thrown) {
       if (!(thrown instanceof RemoteError) || !thrown.retryable) {
-        process.stderr.write(`${word}: ${String(thrown)}\n`);
+        process.stderr.write(`${word.slice(0, 20)}: ${String(thrown)}\n`);
         return undefined;
       }
       await new Promise((done) => setTimeout(done, 100));

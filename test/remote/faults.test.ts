@@ -6,7 +6,7 @@ import { freePort } from "../servers/program.ts";
 import { callAll, check } from "./count.ts";
 import { NatsCluster, NatsServer } from "./nats.ts";
 import { remoteTests } from "./needed.ts";
-import { deploy, Front, Runner } from "./processes.ts";
+import { deploy, Front, nextVersion, Runner } from "./processes.ts";
 import { Line } from "./wire.ts";
 
 const many = 10_000;
@@ -179,27 +179,34 @@ describe("calls are answered once", remoteTests, () => {
 
   test("JetStream has no room left, and has some again later", async (t) => {
     await using stack = new AsyncDisposableStack();
-    const nats = stack.use(await NatsServer.start({ store: "3MB" }));
+    const nats = stack.use(await NatsServer.start({ store: "6MB" }));
     const options = { nats: [nats.url], more: [] };
     const front = stack.use(await Front.start({ ...options, more: ["--keep=20s"] }));
     await deploy(front.url);
     stack.use(await Runner.start(options));
     const startedAt = performance.now();
     const urls = (): readonly string[] => [front.url];
-    // Outcomes fill the store; each is gone after 20 s.
-    const answers = await callAll(urls, { calls: 4000, atOnce: 64, ms: 1, run: "full" });
-    const lost = 4000 - answers.size;
+    // Outcomes of a kilobyte fill the store; each is gone after 20 s, and until then nothing can be taken.
+    const answers = await callAll(urls, {
+      calls: 6000,
+      atOnce: 64,
+      ms: 1,
+      run: "full",
+      wordOf: (at) => `w${at}-${"x".repeat(1000)}`,
+    });
+    const lost = 6000 - answers.size;
     const seconds = (performance.now() - startedAt) / 1000;
     t.diagnostic(
-      `calls 4000, lost ${lost}, doubled 0 (outcomes lapse in this test), ${seconds.toFixed(1)} s`,
+      `calls 6000, lost ${lost}, doubled 0 (outcomes lapse in this test), ${seconds.toFixed(1)} s`,
     );
     assert.equal(lost, 0);
+    assert.ok(seconds > 15, "the store was never full");
   });
 
   test("a call that ends each runner it meets becomes a dead letter, and the others go on", async (t) => {
     await using stack = new AsyncDisposableStack();
     const nats = stack.use(await NatsServer.start());
-    const options = { nats: [nats.url], deliveries: 2, silence: "1s" };
+    const options = { nats: [nats.url], deliveries: 3, silence: "1s" };
     const front = stack.use(await Front.start(options));
     await deploy(front.url);
     await deploy(front.url, "poison");
@@ -238,7 +245,7 @@ describe("calls are answered once", remoteTests, () => {
     await keeper;
     assert.ok(thrown instanceof RemoteError);
     assert.equal(thrown.code, "call-poison");
-    assert.equal(deaths, 2);
+    assert.equal(deaths, 3);
     stack.use(await Runner.start(options));
     await check(t, answers, { urls, calls: 300, run: "poison", ms: 50, startedAt });
   });
@@ -308,5 +315,25 @@ describe("calls are answered once", remoteTests, () => {
     });
     assert.equal(await ended, 0);
     await check(t, answers, { urls, calls: 1500, run: "term", ms: 100, startedAt });
+  });
+
+  test("a runner of the previous version works beside a new one", async (t) => {
+    await using stack = new AsyncDisposableStack();
+    const nats = stack.use(await NatsServer.start());
+    const options = { nats: [nats.url] };
+    // What the next version sends is not known to this one.
+    const next = stack.use(nextVersion());
+    const front = stack.use(await Front.start({ ...options, program: next.program }));
+    await deploy(front.url);
+    stack.use(await Runner.start(options));
+    stack.use(await Runner.start({ ...options, program: next.program }));
+    const startedAt = performance.now();
+    const urls = (): readonly string[] => [front.url];
+    const answers = await callAll(urls, { calls: 500, atOnce: 50, ms: 20, run: "next" });
+    await check(t, answers, { urls, calls: 500, run: "next", ms: 20, startedAt });
+    // And what this one sends is known to nobody but itself.
+    const old = stack.use(await Front.start(options));
+    const own = await callAll(() => [old.url], { calls: 500, atOnce: 50, ms: 20, run: "now" });
+    assert.equal(own.size, 500);
   });
 });

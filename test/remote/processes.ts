@@ -1,9 +1,9 @@
 // Front ends and runners as an operator starts them.
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const program = resolve(import.meta.dirname, "../../dist/bundle/main.js");
@@ -14,14 +14,17 @@ class Running implements AsyncDisposable {
   readonly #home: string;
   said = "";
 
-  constructor(words: readonly string[], options: { readonly preload?: string } = {}) {
+  constructor(
+    words: readonly string[],
+    options: { readonly preload?: string; readonly program?: string } = {},
+  ) {
     this.#home = mkdtempSync(join(tmpdir(), "atalanta-remote-"));
     this.child = spawn(
       process.execPath,
       [
         "--no-warnings",
         ...(options.preload === undefined ? [] : ["--import", options.preload]),
-        program,
+        options.program ?? program,
         ...words,
       ],
       {
@@ -81,6 +84,7 @@ export interface RemoteOptions {
   readonly capacity?: number;
   readonly preload?: string;
   /** The compiled program of another version. */
+  readonly program?: string;
   readonly more?: readonly string[];
 }
 
@@ -121,6 +125,27 @@ export class Runner extends Running {
     await runner.until("Takes calls");
     return runner;
   }
+}
+
+/** The program as its next version might be: what it sends has another number. It lies beside this one, because it needs the same packages. */
+export function nextVersion(): Disposable & { readonly program: string } {
+  const from = dirname(program);
+  const folder = mkdtempSync(join(from, "../next-"));
+  cpSync(from, folder, { recursive: true });
+  let changed = 0;
+  for (const file of globSync("*.js", { cwd: folder })) {
+    const path = join(folder, file);
+    const text = readFileSync(path, "utf8");
+    const other = text.replace(/^(var|const) version(\d*) = 1;$/m, "$1 version$2 = 2;");
+    if (other === text) continue;
+    changed++;
+    writeFileSync(path, other);
+  }
+  if (changed !== 1) throw new Error(`${changed} files have the version of what is sent`);
+  return {
+    program: join(folder, basename(program)),
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  };
 }
 
 /** Deploys the guest under a name. */

@@ -8,6 +8,7 @@ import {
 import { connect, credsAuthenticator, nanos, type NatsConnection } from "@nats-io/transport-node";
 import { Objm, type ObjectStore } from "@nats-io/obj";
 import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../../errors/mod.ts";
 
 export interface NatsOptions {
@@ -17,7 +18,7 @@ export interface NatsOptions {
   readonly credentials?: string;
   /** Authorities (PEM file) to trust instead of Node's own. */
   readonly authorities?: string;
-  /** Copies of each message; default 1, or 3 where the servers are a cluster of three. */
+  /** Copies of each message; default 1. */
   readonly replicas?: number;
   /** How long outcomes are kept; default a day. */
   readonly keptMs?: number;
@@ -25,7 +26,7 @@ export interface NatsOptions {
   readonly mostWaiting?: number;
   /** How long a runner may say nothing of a call before another one gets it; default 30 s. */
   readonly silentMs?: number;
-  /** Runners that a call may end with before it counts as poison; default 5. */
+  /** Runners that a call may end with before it counts as poison; default 5, at least 3. */
   readonly deliveries?: number;
 }
 
@@ -36,7 +37,7 @@ export interface Broker extends AsyncDisposable {
   readonly manager: JetStreamManager;
   readonly bodies: ObjectStore;
   readonly options: Required<
-    Pick<NatsOptions, "keptMs" | "mostWaiting" | "silentMs" | "deliveries">
+    Pick<NatsOptions, "keptMs" | "mostWaiting" | "silentMs" | "deliveries" | "replicas">
   >;
   /** The stream and consumer of a namespace's calls are there after this. */
   ensureOwner(owner: string): Promise<void>;
@@ -46,6 +47,8 @@ export const answersStream = "ATALANTA-ANSWERS";
 const deadStream = "ATALANTA-DEAD";
 export const consumerName = "runners";
 const bodiesBucket = "atalanta-bodies";
+/** Dead letters; the oldest go. */
+const mostDead = 10_000;
 const dayMs = 24 * 60 * 60 * 1000;
 /** Sending a call a second time is found out for so long by its id alone; after that, by its outcome. */
 const duplicateMs = 120_000;
@@ -90,70 +93,90 @@ export async function openBroker(options: NatsOptions): Promise<Broker> {
   } catch (cause) {
     throw unavailable(`Cannot connect to ${servers.map(withoutPassword).join(", ")}`, cause);
   }
-  try {
-    const manager = await jetstreamManager(connection, { timeout: 10_000 });
-    const replicas =
-      options.replicas ?? (Object.keys(connection.info?.connect_urls ?? {}).length >= 3 ? 3 : 1);
-    const kept = options.keptMs ?? dayMs;
-    const common = { num_replicas: replicas, storage: "file" as const };
-    await ensure(manager, {
-      ...common,
-      name: answersStream,
-      subjects: ["atalanta.answers.>"],
-      max_age: nanos(kept),
-      max_msgs_per_subject: 1,
-      discard: "new",
-      discard_new_per_subject: true,
-      duplicate_window: nanos(Math.min(duplicateMs, kept)),
-    });
-    await ensure(manager, {
-      ...common,
-      name: deadStream,
-      subjects: ["atalanta.dead.>"],
-      max_age: nanos(Math.max(kept, 7 * dayMs)),
-      max_bytes: 1024 * 1024 * 1024,
-      duplicate_window: nanos(duplicateMs),
-    });
-    const bodies = await new Objm(jetstream(connection)).create(bodiesBucket, {
-      replicas,
-      ttl: nanos(kept + dayMs),
-    });
-    const settings = {
-      keptMs: kept,
-      mostWaiting: options.mostWaiting ?? 10_000,
-      silentMs: options.silentMs ?? 30_000,
-      deliveries: options.deliveries ?? 5,
-    };
-    const owners = new Map<string, Promise<void>>();
-    return {
-      connection,
-      manager,
-      bodies,
-      stream: jetstream(connection, { timeout: 5000 }),
-      options: settings,
-      ensureOwner(owner) {
-        let made = owners.get(owner);
-        if (!made) {
-          made = makeOwner(manager, owner, { ...settings, replicas });
-          owners.set(owner, made);
-          made.catch(() => owners.delete(owner));
-        }
-        return made;
-      },
-      async [Symbol.asyncDispose]() {
+  // A cluster that has just been started has no leader yet.
+  for (const until = performance.now() + openMs; ;) {
+    try {
+      return await prepared(connection, options);
+    } catch (cause) {
+      if (performance.now() > until || !mayPass(cause)) {
         await connection.close();
-      },
-    };
-  } catch (cause) {
-    await connection.close();
-    throw unavailable("The NATS server has no JetStream, or refuses its streams", cause);
+        throw unavailable("The NATS server has no JetStream, or refuses its streams", cause);
+      }
+      await sleep(500);
+    }
   }
+}
+
+const openMs = 30_000;
+
+/** Whether the same question may be answered later: nobody has answered, or the servers have not agreed on a leader. */
+function mayPass(cause: unknown): boolean {
+  const code = codeOf(cause);
+  if (code === undefined) return !(cause instanceof Error && cause.name === "JetStreamNotEnabled");
+  return code === 503 || code === 10008 || code === 10009;
+}
+
+/** Makes what all share. */
+async function prepared(connection: NatsConnection, options: NatsOptions): Promise<Broker> {
+  const manager = await jetstreamManager(connection, { timeout: 5000 });
+  const replicas = options.replicas ?? 1;
+  const kept = options.keptMs ?? dayMs;
+  const common = { num_replicas: replicas, storage: "file" as const };
+  await ensure(manager, {
+    ...common,
+    name: answersStream,
+    subjects: ["atalanta.answers.>"],
+    max_age: nanos(kept),
+    max_msgs_per_subject: 1,
+    discard: "new",
+    discard_new_per_subject: true,
+    duplicate_window: nanos(Math.min(duplicateMs, kept)),
+  });
+  await ensure(manager, {
+    ...common,
+    name: deadStream,
+    subjects: ["atalanta.dead.>"],
+    max_age: nanos(Math.max(kept, 7 * dayMs)),
+    max_msgs: mostDead,
+    duplicate_window: nanos(duplicateMs),
+  });
+  const bodies = await new Objm(jetstream(connection)).create(bodiesBucket, {
+    replicas,
+    ttl: nanos(kept + dayMs),
+  });
+  const settings = {
+    keptMs: kept,
+    mostWaiting: options.mostWaiting ?? 10_000,
+    silentMs: options.silentMs ?? 30_000,
+    deliveries: options.deliveries ?? 5,
+    replicas,
+  };
+  const owners = new Map<string, Promise<void>>();
+  return {
+    connection,
+    manager,
+    bodies,
+    stream: jetstream(connection, { timeout: 5000 }),
+    options: settings,
+    ensureOwner(owner) {
+      let made = owners.get(owner);
+      if (!made) {
+        made = makeOwner(manager, owner, settings);
+        owners.set(owner, made);
+        made.catch(() => owners.delete(owner));
+      }
+      return made;
+    },
+    async [Symbol.asyncDispose]() {
+      await connection.close();
+    },
+  };
 }
 
 async function makeOwner(
   manager: JetStreamManager,
   owner: string,
-  settings: Broker["options"] & { readonly replicas: number },
+  settings: Broker["options"],
 ): Promise<void> {
   const name = callsStream(owner);
   await ensure(manager, {
@@ -174,8 +197,8 @@ async function makeOwner(
     durable_name: consumerName,
     ack_policy: "explicit",
     ack_wait: nanos(settings.silentMs),
-    // The last delivery is for the runner that writes down why there is no outcome.
-    max_deliver: settings.deliveries + 1,
+    // How often a call may be lost with its runner is counted by the runners; it comes back for other reasons, too.
+    max_deliver: -1,
     max_ack_pending: 100_000,
     deliver_policy: "all",
   });

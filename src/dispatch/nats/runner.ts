@@ -11,6 +11,7 @@ import {
   consumerName,
   type Broker,
 } from "./connection.ts";
+import { Suspects } from "./suspects.ts";
 import { packAnswer, unpackCall, type Sent } from "./wire.ts";
 
 export interface NatsRunnerOptions {
@@ -37,6 +38,8 @@ interface Owner {
   /** Calls that came and have no place yet. */
   readonly waiting: Taken[];
   lastAt: number;
+  /** Nothing is asked for before that: what comes is not understood here. */
+  restUntil: number;
 }
 
 /** A call that this process has, as the broker counts it. */
@@ -53,6 +56,7 @@ export class NatsRunner implements AsyncDisposable {
   readonly #broker: Broker;
   readonly #local: CallDispatcher;
   readonly #capacity: number;
+  readonly #suspects: Suspects;
   readonly #onTrouble: ((failure: Failure) => void) | undefined;
   readonly #owners = new Map<string, Owner>();
   readonly #taken = new Set<Taken>();
@@ -63,7 +67,11 @@ export class NatsRunner implements AsyncDisposable {
   #draining = false;
   #idle: (() => void) | undefined;
 
-  private constructor({ broker, local, capacity = 64, onTrouble }: NatsRunnerOptions) {
+  private constructor(
+    { broker, local, capacity = 64, onTrouble }: NatsRunnerOptions,
+    suspects: Suspects,
+  ) {
+    this.#suspects = suspects;
     this.#broker = broker;
     this.#local = local;
     this.#capacity = capacity;
@@ -72,7 +80,9 @@ export class NatsRunner implements AsyncDisposable {
   }
 
   static async start(options: NatsRunnerOptions): Promise<NatsRunner> {
-    const runner = new NatsRunner(options);
+    const { stream, options: settings } = options.broker;
+    const suspects = await Suspects.open(stream, settings.deliveries, settings.replicas);
+    const runner = new NatsRunner(options, suspects);
     await runner.#start();
     return runner;
   }
@@ -126,7 +136,7 @@ export class NatsRunner implements AsyncDisposable {
 
   async #addOwner(name: string): Promise<void> {
     if (this.#owners.has(name) || !/^[a-z0-9-]{1,63}$/.test(name)) return;
-    const owner = { name, asked: 0, askedAt: 0, waiting: [], lastAt: 0 };
+    const owner = { name, asked: 0, askedAt: 0, waiting: [], lastAt: 0, restUntil: 0 };
     this.#owners.set(name, owner);
     try {
       await this.#broker.ensureOwner(name);
@@ -153,6 +163,7 @@ export class NatsRunner implements AsyncDisposable {
     const free = Math.max(0, this.#capacity - this.#running);
     const share = Math.max(1, Math.ceil(free / Math.max(1, active)));
     for (const owner of this.#owners.values()) {
+      if (now < owner.restUntil) continue;
       // One is always asked for, so that no namespace waits to be noticed.
       const most = now - owner.lastAt < activeMs ? share : Math.min(share, restingCalls);
       const wanted = (free > 0 ? most : 1) - owner.asked - owner.waiting.length;
@@ -237,8 +248,10 @@ export class NatsRunner implements AsyncDisposable {
     try {
       const sent = await unpackCall(message.data, this.#broker.bodies);
       if (!sent) {
-        // A newer one sent it, and a newer one will take it.
-        message.respond('-NAK {"delay":1000000000}');
+        // A newer one sent it, and a newer one will take it, if this one does not take the next ones from it.
+        const owner = this.#owners.get(taken.owner);
+        if (owner) owner.restUntil = performance.now() + strangeMs;
+        message.respond('-NAK {"delay":20000000}');
         return;
       }
       const { call } = sent;
@@ -248,16 +261,24 @@ export class NatsRunner implements AsyncDisposable {
         const known = await this.#find(call);
         if (known) return this.#tell(sent, known, message);
       }
-      const ended =
-        deliveries > this.#broker.options.deliveries
-          ? await this.#bury(sent, deliveries)
-          : await this.#run(sent, taken);
+      const ended = deliveries > 1 ? await this.#again(sent, taken) : await this.#run(sent, taken);
       if (!ended) return;
       await this.#answer(sent, ended, taken);
     } catch (thrown) {
       this.#trouble(thrown);
       // Another runner, or this one a little later.
       message.respond('-NAK {"delay":1000000000}');
+    }
+  }
+
+  /** A call that came back: its runner was lost, was silent, or gave it back. */
+  async #again(sent: Sent, taken: Taken): Promise<Ended | undefined> {
+    const begun = await this.#suspects.begin(sent.call, taken.stop.signal);
+    if (!begun) return this.#bury(sent);
+    try {
+      return await this.#run(sent, taken);
+    } finally {
+      begun.end();
     }
   }
 
@@ -318,10 +339,10 @@ export class NatsRunner implements AsyncDisposable {
   }
 
   /** Each runner that took it was lost: it is put where somebody can look at it, and answered. */
-  async #bury({ call }: Sent, deliveries: number): Promise<Ended> {
+  async #bury({ call }: Sent): Promise<Ended> {
     const failure = new Failure(
       "call-poison",
-      `The call was given to ${deliveries - 1} runners, and none of them answered`,
+      `${this.#suspects.most} runners were lost or silent while they ran the call`,
       {
         hint: "It may end the process that runs it; the dead letters have its arguments.",
       },
@@ -430,6 +451,8 @@ export class NatsRunner implements AsyncDisposable {
 /** A namespace that had a call within this time is expected to have more. */
 const activeMs = 2000;
 const restingCalls = 4;
+/** How long a runner leaves a namespace alone whose calls are of a version that it does not know. */
+const strangeMs = 2000;
 /** JetStream's "maximum messages per subject exceeded" is told from a full stream by its text; both have this code. */
 export const mostOfSubject = 10077;
 /** How long a front end may take for one piece. */
