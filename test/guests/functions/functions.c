@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../../include/atalanta_http.h"
+
 __asm__(".section \".custom_section.atalanta:functions\",\"\",@\n"
         ".ascii \"{\\\"version\\\":1,\\\"functions\\\":{"
         "\\\"greet\\\":{\\\"description\\\":\\\"Greets somebody.\\\",\\\"parameters\\\":[{\\\"name\\\":\\\"name\\\",\\\"type\\\":{\\\"type\\\":\\\"string\\\"}}],\\\"result\\\":{\\\"type\\\":\\\"string\\\"},\\\"pure\\\":true},"
@@ -23,6 +25,7 @@ __asm__(".section \".custom_section.atalanta:functions\",\"\",@\n"
         "\\\"sleep\\\":{\\\"parameters\\\":[{\\\"name\\\":\\\"ms\\\",\\\"type\\\":{\\\"type\\\":\\\"integer\\\"}}],\\\"result\\\":{\\\"type\\\":\\\"integer\\\"}},"
         "\\\"environment\\\":{\\\"parameters\\\":[{\\\"name\\\":\\\"name\\\",\\\"type\\\":{\\\"type\\\":\\\"string\\\"}}],\\\"result\\\":{\\\"type\\\":[\\\"string\\\",\\\"null\\\"]}},"
         "\\\"unique\\\":{\\\"description\\\":\\\"Takes its time and gives its word back, with a number that is another one each time.\\\",\\\"parameters\\\":[{\\\"name\\\":\\\"ms\\\",\\\"type\\\":{\\\"type\\\":\\\"integer\\\"}},{\\\"name\\\":\\\"word\\\",\\\"type\\\":{\\\"type\\\":\\\"string\\\"}}],\\\"result\\\":{\\\"type\\\":\\\"string\\\"}},"
+        "\\\"relay\\\":{\\\"description\\\":\\\"Calls another function: POST to a path of the host for calls.\\\",\\\"parameters\\\":[{\\\"name\\\":\\\"url\\\",\\\"type\\\":{\\\"type\\\":\\\"string\\\"}},{\\\"name\\\":\\\"given\\\",\\\"type\\\":\\\"bytes\\\"}],\\\"result\\\":\\\"bytes\\\"},"
         "\\\"nothing\\\":{\\\"parameters\\\":[]}"
         "}}\"\n"
         ".text\n");
@@ -70,6 +73,29 @@ static int pipe_through(void) {
       done += put;
     }
   }
+}
+
+// Calls another function with the JSON on stdin, and hands its answer on.
+static int relay(const char *given) {
+  static char url[4096], reason[1024], block[65536];
+  const char *start = strchr(given, '"');
+  if (!start || sscanf(start + 1, "%4095[^\"]", url) != 1) return 2;
+  atalanta_http_response response;
+  int32_t problem = atalanta_http_send("POST", 4, url, strlen(url), NULL, 0, input, length, 0, 0, &response);
+  if (problem) {
+    size_t size = 0;
+    atalanta_http_error(reason, sizeof reason, &size);
+    fprintf(stderr, "atalanta-error: {\"name\":\"CallFailed\",\"message\":\"%.*s\",\"data\":%d}\n", (int)size, reason, problem);
+    return 1;
+  }
+  for (;;) {
+    size_t size = 0;
+    if (atalanta_http_read(response.handle, block, sizeof block, &size) || size == 0) break;
+    fwrite(block, 1, size, response.status < 300 ? stdout : stderr);
+  }
+  if (response.status < 300) return 0;
+  fprintf(stderr, "\natalanta-error: {\"name\":\"CallFailed\",\"message\":\"status %u\",\"data\":%u}\n", response.status, response.status);
+  return 1;
 }
 
 // An export of its own, called instead of main.
@@ -136,6 +162,8 @@ int main(int argc, char **argv) {
     unsigned long long number = 0;
     getentropy(&number, sizeof number);
     printf("\"%s %016llx\"", first_text(), number);
+  } else if (strcmp(name, "relay") == 0) {
+    return relay(argc > 2 ? argv[2] : "");
   } else if (strcmp(name, "environment") == 0) {
     const char *value = getenv(first_text());
     if (value) printf("\"%s\"", value);
