@@ -90,7 +90,16 @@ describe("--help", () => {
   // Those that need a cluster are run by test/cluster.
   const onCluster = new Set(["agent", "doctor", "submit", "webhook"]);
   // Those that need a server are run by test/functions.
-  const onServer = new Set(["serve", "call", "deploy", "functions", "types", "top"]);
+  const onServer = new Set([
+    "serve",
+    "token",
+    "runner",
+    "call",
+    "deploy",
+    "functions",
+    "types",
+    "top",
+  ]);
   const within = [
     ...home.run(["image", "--help"]).stdout.matchAll(/^ {2}([a-z]+)(?:\|[a-z]+)? [[<]/gm),
   ].map(([, name = ""]) => ["image", name]);

@@ -64,6 +64,11 @@ export const commands: ReadonlyMap<string, Entry> = new Map<string, Entry>(
         async () => (await import("./functions.ts")).addFunctions,
       ],
       [
+        "token",
+        "Make a bearer token for a server",
+        async () => (await import("./token.ts")).addToken,
+      ],
+      [
         "types",
         "Write TypeScript types of a module's functions",
         async () => (await import("./types.ts")).addTypes,

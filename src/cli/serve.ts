@@ -14,7 +14,7 @@ import {
 import { Failure } from "../errors/mod.ts";
 import { openDeployments } from "../functions/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";
-import { createApi, listen, Metrics, openAccess } from "../server/mod.ts";
+import { createApi, listen, Metrics, openAccess, openOidc, Tokens } from "../server/mod.ts";
 import { AgentLog, type Level } from "./agent-log.ts";
 import { openFunctions } from "./functions-session.ts";
 import { homeFolder } from "./home.ts";
@@ -38,6 +38,11 @@ interface Options extends NatsFlags {
   readonly limit: readonly string[];
   readonly config?: string;
   readonly trust?: string;
+  readonly tokens?: string;
+  readonly oidcIssuer?: string;
+  readonly oidcAudience?: string;
+  readonly oidcClaim?: string;
+  readonly rate?: number;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly keep: string;
@@ -66,6 +71,18 @@ export function addServe(program: Command): void {
     .option("--limit <key=value>", limitHelp, collect, [])
     .option("--config <file>", configHelp)
     .option("--trust <class>", trustHelp)
+    .option(
+      "--tokens <file>",
+      "bearer tokens and what they may do (atalanta token); without them nothing but loopback is listened on",
+    )
+    .option("--oidc-issuer <url>", "take tokens of this OpenID Connect issuer, too")
+    .option("--oidc-audience <name>", "whom its tokens must be for")
+    .option("--oidc-claim <name>", "the claim with the scopes (default scope)")
+    .option(
+      "--rate <number>",
+      "requests in a second that one token, and one namespace, may send",
+      positive("--rate"),
+    )
     .option("--tls-cert <file>", "certificate chain (PEM): serve HTTPS")
     .option("--tls-key <file>", "its key (PEM)")
     .option(
@@ -102,8 +119,21 @@ Examples:
 async function serve(options: Options): Promise<void> {
   const { host, port } = addressOf("--listen", options.listen);
   const tls = await tlsOf(options);
-  const access = openAccess({ host });
   const log = new AgentLog(options.logLevel);
+  const access = openAccess({
+    host,
+    ...(options.tokens === undefined
+      ? {}
+      : {
+          tokens: new Tokens(options.tokens, ({ message }) =>
+            log.write("warn", "The file of tokens is wrong; the one before stays in force", {
+              reason: message,
+            }),
+          ),
+        }),
+    ...oidcOf(options),
+    ...(options.rate === undefined ? {} : { limits: { perSecond: options.rate } }),
+  });
   const folder = join(homeFolder(), "serve");
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   await using stack = new AsyncDisposableStack();
@@ -174,6 +204,18 @@ async function serve(options: Options): Promise<void> {
   await Promise.all([dispatcher.drain(drainMs), runner?.drain(drainMs)]);
   listening.server.closeAllConnections();
   await closed;
+}
+
+function oidcOf({ oidcIssuer: issuer, oidcAudience: audience, oidcClaim: claim }: Options): {
+  readonly oidc?: ReturnType<typeof openOidc>;
+} {
+  if (issuer === undefined) return {};
+  if (audience === undefined) {
+    throw new Failure("invalid-argument", "--oidc-issuer needs --oidc-audience", {
+      hint: "Without it, a token for any other service of the issuer would do.",
+    });
+  }
+  return { oidc: openOidc({ issuer, audience, ...(claim === undefined ? {} : { claim }) }) };
 }
 
 async function tlsOf({

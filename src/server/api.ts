@@ -144,6 +144,8 @@ async function general(request: ApiRequest, options: ApiOptions): Promise<ApiRes
     return json(ready ? 200 : 503, { status: ready ? "ready" : "not ready" });
   }
   if (path === "/openapi.json") return json(200, openApi());
+  const checked = options.access.check(request, { namespace: "*", scope: "read" });
+  if (checked instanceof Promise) await checked;
   if (path === "/metrics" && options.metrics) {
     return {
       status: 200,
@@ -152,8 +154,6 @@ async function general(request: ApiRequest, options: ApiOptions): Promise<ApiRes
     };
   }
   if (path === "/v1/load") {
-    const checked = options.access.check(request, { namespace: "*", scope: "read" });
-    if (checked instanceof Promise) await checked;
     return json(200, { targets: options.dispatcher.load(), warm: options.performer.warm() });
   }
   throw nothingAt(path);

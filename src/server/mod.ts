@@ -1,4 +1,6 @@
-export { openAccess } from "./access.ts";
+export { openAccess } from "./access/access.ts";
+export { openOidc } from "./access/oidc.ts";
+export { makeToken, Tokens } from "./access/tokens.ts";
 export { createApi } from "./api.ts";
 export { bodyTooLarge } from "./body.ts";
 export { listen } from "./listen.ts";
@@ -48,6 +50,6 @@ export interface Access {
   ): Principal | Promise<Principal>;
 }
 
-interface Principal {
+export interface Principal {
   readonly name: string;
 }

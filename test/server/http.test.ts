@@ -119,7 +119,7 @@ describe("a call over HTTP", () => {
       headers: { "content-type": "application/json" },
       body: pieces,
       duplex: "half",
-    } as RequestInit);
+    });
     assert.equal((await problem(response))["code"], "request-too-large");
   });
 
