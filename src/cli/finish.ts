@@ -1,10 +1,9 @@
 import type { ArtifactStore } from "../artifacts/mod.ts";
 import type { Depot } from "../task/mod.ts";
-import type { RunState } from "../workflow/mod.ts";
+import { usageSum, type RunState } from "../workflow/mod.ts";
 import { event, outputsJson } from "./events.ts";
 import { writeOutputs } from "./outputs.ts";
 import { endLines, failureLines } from "./report.ts";
-import { usageSum } from "./usage.ts";
 import { paintFor } from "./style.ts";
 
 /** Writes a run's outputs to a folder, says how it ended, and sets the exit code. */

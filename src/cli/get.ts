@@ -1,6 +1,5 @@
 import { Option, type Command } from "commander";
-import { getRun, type RunNode, type RunState } from "../workflow/mod.ts";
-import { workflowJson } from "./argo.ts";
+import { usageSum, workflowJson, getRun, type RunNode, type RunState } from "../workflow/mod.ts";
 import { age, duration } from "./format.ts";
 import { openHome, runName, statusOf } from "./journal.ts";
 import { storeOptions, type StoreOptions } from "./storeoptions.ts";
@@ -10,7 +9,7 @@ import { described } from "./report.ts";
 import { nodeSelector } from "./select.ts";
 import { paintFor, type Paint } from "./style.ts";
 import { escaped, oneLine, table } from "./text.ts";
-import { usageSum, usageText } from "./usage.ts";
+import { usageText } from "./usage.ts";
 import { follow } from "./watch.ts";
 
 interface Options extends StoreOptions {

@@ -1,8 +1,7 @@
 import { Option, type Command } from "commander";
 import { Failure } from "../errors/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";
-import { listRuns, type Journal, type RunSummary } from "../workflow/mod.ts";
-import { summaryJson } from "./argo.ts";
+import { summaryJson, listRuns, type Journal, type RunSummary } from "../workflow/mod.ts";
 import { age, duration } from "./format.ts";
 import { openHome, statusOf } from "./journal.ts";
 import { mark } from "./phase.ts";

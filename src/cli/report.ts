@@ -1,12 +1,12 @@
 import type { ArtifactSource } from "../task/mod.ts";
 import type { Place as SourcePlace } from "../errors/mod.ts";
 import type { Place } from "../places/mod.ts";
-import type { RunNode, RunState } from "../workflow/mod.ts";
+import { usageSum, type RunNode, type RunState } from "../workflow/mod.ts";
 import { bytes, counted, duration } from "./format.ts";
 import { NodeTree, type Branch } from "./nodetree.ts";
 import { mark, nodeMessage } from "./phase.ts";
 import type { Paint } from "./style.ts";
-import { usageSum, usageText } from "./usage.ts";
+import { usageText } from "./usage.ts";
 import { oneLine, printable, table } from "./text.ts";
 
 /** Failed nodes that are explained one by one. */

@@ -14,7 +14,16 @@ import {
 import { Failure } from "../errors/mod.ts";
 import { openDeployments } from "../functions/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";
-import { createApi, listen, Metrics, openAccess, openOidc, Tokens } from "../server/mod.ts";
+import {
+  createApi,
+  listen,
+  Metrics,
+  openAccess,
+  openOidc,
+  Tokens,
+  Runs,
+  workflowRoutes,
+} from "../server/mod.ts";
 import { AgentLog, type Level } from "./agent-log.ts";
 import { openFunctions } from "./functions-session.ts";
 import { homeFolder } from "./home.ts";
@@ -137,7 +146,8 @@ async function serve(options: Options): Promise<void> {
   const folder = join(homeFolder(), "serve");
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   await using stack = new AsyncDisposableStack();
-  const { performer, isLocal } = await openFunctions(options, stack);
+  const session = await openFunctions(options, stack);
+  const { performer, isLocal, limits, resolveImage } = session;
   const metrics = new Metrics(() => dispatcher);
   const keptMs = parseDurationMs(options.keep);
   const broker =
@@ -180,6 +190,19 @@ async function serve(options: Options): Promise<void> {
           }),
         )
       : undefined;
+  const { artifacts, dispatcher: tasks } = await session.openTasks();
+  const runs = stack.use(
+    new Runs({
+      folder: join(folder, "workflows"),
+      dispatcher: tasks,
+      limits,
+      resolveImage,
+      read: (artifact) => artifacts.read(artifact),
+      onTrouble: ({ code, message }) =>
+        log.write("warn", "A workflow cannot go on here", { code, reason: message }),
+    }),
+  );
+  runs.recover();
   let isReady = true;
   const api = createApi({
     dispatcher,
@@ -188,6 +211,7 @@ async function serve(options: Options): Promise<void> {
     access,
     metrics,
     isLocal,
+    routes: workflowRoutes(runs),
     isReady: () => isReady,
     onBug: (thrown) =>
       log.write("error", "A bug", {

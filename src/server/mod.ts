@@ -5,6 +5,8 @@ export { createApi } from "./api.ts";
 export { bodyTooLarge } from "./body.ts";
 export { listen } from "./listen.ts";
 export { Metrics } from "./metrics.ts";
+export { workflowRoutes } from "./workflows/routes.ts";
+export { Runs } from "./workflows/runs.ts";
 
 /** One request, whatever brought it: a socket, or a client in the same process. */
 export interface ApiRequest {

@@ -18,6 +18,8 @@ export type {
   RunState,
 } from "./plan/mod.ts";
 export { collectArtifacts } from "./collect.ts";
+export { summaryJson, workflowJson } from "./json.ts";
+export { usageSum } from "./usage.ts";
 export { liveArtifacts } from "./live.ts";
 export { runWorkflow, type RunWorkflowOptions } from "./run.ts";
 export {

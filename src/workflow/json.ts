@@ -1,5 +1,6 @@
 import type { ArtifactSource } from "../task/mod.ts";
-import type { NodeOutputs, RunNode, RunState, RunSummary } from "../workflow/mod.ts";
+import type { RunSummary } from "./journal/mod.ts";
+import type { NodeOutputs, RunNode, RunState } from "./plan/mod.ts";
 import { usageSum } from "./usage.ts";
 
 type Json = Readonly<Record<string, unknown>>;
