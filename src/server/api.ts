@@ -80,7 +80,7 @@ export function createApi(options: ApiOptions): Api {
 }
 
 /** The table of routes, for the description of the API and its test. */
-function allRoutes(options: ApiOptions): readonly Route[] {
+export function allRoutes(options: ApiOptions): readonly Route[] {
   const parts = {
     ...options,
     modules: new KnownModules(options.files),

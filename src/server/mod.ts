@@ -1,7 +1,7 @@
 export { openAccess } from "./access/access.ts";
 export { openOidc } from "./access/oidc.ts";
 export { makeToken, Tokens } from "./access/tokens.ts";
-export { createApi } from "./api.ts";
+export { allRoutes, createApi, type Route } from "./api.ts";
 export { bodyTooLarge } from "./body.ts";
 export { listen } from "./listen.ts";
 export { Metrics } from "./metrics.ts";

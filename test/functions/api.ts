@@ -3,7 +3,15 @@ import { resolve } from "node:path";
 import { EmbeddedCalls, Onward, type Attempt } from "../../src/dispatch/mod.ts";
 import { createPerformer, openDeployments } from "../../src/functions/mod.ts";
 import { createRunners, type Trust } from "../../src/runner/mod.ts";
-import { createApi, listen, Metrics, openAccess, type Access } from "../../src/server/mod.ts";
+import {
+  allRoutes,
+  createApi,
+  listen,
+  Metrics,
+  openAccess,
+  type Access,
+  type Route,
+} from "../../src/server/mod.ts";
 
 export const guest: string = resolve(import.meta.dirname, "../guests/functions/functions.wasm");
 
@@ -11,6 +19,7 @@ export interface TestApi extends AsyncDisposable {
   readonly url: string;
   readonly attempts: readonly Attempt[];
   readonly dispatcher: EmbeddedCalls;
+  readonly routes: readonly Route[];
   /** Of the namespace `default`. */
   readonly at: (path: string) => string;
 }
@@ -22,6 +31,7 @@ export async function startApi(
     readonly requestBytes?: number;
     readonly overrides?: ReadonlyMap<string, string>;
     readonly deployments?: string;
+    readonly routes?: readonly Route[];
   } = {},
 ): Promise<TestApi> {
   const stack = new AsyncDisposableStack();
@@ -44,15 +54,17 @@ export async function startApi(
       },
     }),
   );
-  const api = createApi({
+  const settings = {
     dispatcher,
     deployments,
     performer,
     metrics,
     access: options.access ?? openAccess({ host: "127.0.0.1" }),
-    isLocal: (image) => overrides.has(image),
+    isLocal: (image: string) => overrides.has(image),
     ...(options.requestBytes === undefined ? {} : { requestBytes: options.requestBytes }),
-  });
+    ...(options.routes ? { routes: options.routes } : {}),
+  };
+  const api = createApi(settings);
   const listening = await listen({ api, host: "127.0.0.1", port: 0 });
   stack.defer(async () => {
     const closed = listening.close();
@@ -63,6 +75,7 @@ export async function startApi(
     url: listening.url,
     attempts,
     dispatcher,
+    routes: allRoutes(settings),
     at: (path) => `${listening.url}/v1/namespaces/default${path}`,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
