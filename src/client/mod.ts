@@ -50,7 +50,7 @@ export type Call<Value, Item> = Promise<Value> & AsyncIterable<Item>;
 
 /** A function of a module, as it is called: its own arguments, then options. */
 export type RemoteFunction<Declared> = Declared extends (...given: infer Given) => infer Returned
-  ? ((...given: [...Given, options?: CallOptions]) => Returned) & {
+  ? ((...given: [...Given, options?: CallOptions]) => Whole<Returned>) & {
       /** Calls it for each item, many at once; results come in the order of the items. */
       map: (
         items: Iterable<Given[0]> | AsyncIterable<Given[0]>,
@@ -58,6 +58,12 @@ export type RemoteFunction<Declared> = Declared extends (...given: infer Given) 
       ) => Promise<Awaited<Returned>[]>;
     }
   : never;
+
+/** Pieces can be awaited, too: all of them at once. */
+type Whole<Returned> =
+  Returned extends AsyncIterable<infer Item>
+    ? Returned & Promise<Item extends Uint8Array ? Uint8Array : Item[]>
+    : Returned;
 
 /** What a module is called through: `typeof import("./x.d.ts")` says which functions it has. */
 export type RemoteModule<Declared> = {

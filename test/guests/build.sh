@@ -20,7 +20,7 @@ finish() { # finish COMMITTED: takes over or compares $to/out.wasm
   if [ "$check" = --check ]; then cmp "$to/out.wasm" "$1"; else cp "$to/out.wasm" "$1"; fi
 }
 
-for source in hello/hello.c probe/probe.c bulk/bulk.c act/act.c call/call.c http/http.c http/edges.c functions/functions.c ../../examples/words/guests/words.c; do
+for source in hello/hello.c probe/probe.c bulk/bulk.c act/act.c call/call.c http/http.c http/edges.c functions/functions.c ../../examples/functions/words.c ../../examples/words/guests/words.c; do
   clang --target=wasm32-wasi -O2 -Wall -Werror -Wl,--strip-debug -o "$to/out.wasm" "$source"
   finish "${source%.c}.wasm"
 done
@@ -33,6 +33,9 @@ for name in tried http; do
     -C strip=debuginfo -o "$to/out.wasm" "$name.rs")
   finish "rust/$name.wasm"
 done
+(cd ../../guests/rust && "$RUSTC" --edition 2021 --target wasm32-wasi -C opt-level=s -C lto=fat -C codegen-units=1 -C panic=abort \
+  -C strip=debuginfo -o "$to/out.wasm" words.rs)
+finish ../../guests/rust/words.wasm
 "$PYTHON" -m ziglang build-exe zig/tried.zig -target wasm32-wasi -O ReleaseSafe -fno-strip -femit-bin="$to/out.wasm"
 "$OBJCOPY" --strip-debug "$to/out.wasm"
 finish zig/tried.wasm

@@ -1,0 +1,3 @@
+module atalanta.dev/guest
+
+go 1.23
