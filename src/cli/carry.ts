@@ -22,6 +22,7 @@ export interface RunOptions {
   readonly trust?: string;
   readonly limit: readonly string[];
   readonly outputDir?: string;
+  readonly nats: readonly string[];
   readonly maxParallel?: number;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -46,6 +47,12 @@ export function runOptions(command: Command): Command {
     .option("--trust <class>", trustHelp)
     .option("--limit <key=value>", limitHelp, collect, [])
     .option("--output-dir <folder>", "write the workflow's output artifacts there")
+    .option(
+      "--nats <url>",
+      "let the runners of a broker run the steps: nats://HOST:4222 (repeatable)",
+      collect,
+      [],
+    )
     .option("--max-parallel <n>", "steps that run at once (default 8)", positive("--max-parallel"))
     .option("--log", "show what the steps print, as it comes")
     .option("--no-progress", "lines instead of a tree on a terminal")
@@ -81,6 +88,7 @@ export async function carryOut(
     ...(options.trust === undefined ? {} : { trust: parseTrust(options.trust, "--trust") }),
     ...(options.config === undefined ? {} : { config: options.config }),
     limits: options.limit,
+    ...(options.nats.length === 0 ? {} : { nats: { servers: options.nats } }),
     ...(options.maxParallel === undefined ? {} : { maxParallel: options.maxParallel }),
     ...(options.durability === undefined ? {} : { durability: options.durability }),
   });

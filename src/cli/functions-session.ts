@@ -8,7 +8,7 @@ import type { Limits } from "../limits/mod.ts";
 import { createGate } from "../network/mod.ts";
 import type { Images } from "../oci/mod.ts";
 import { createRunners, parseTrust, strongest } from "../runner/mod.ts";
-import { createTaskRunner } from "../task/mod.ts";
+import { createTaskRunner, type TaskRunner } from "../task/mod.ts";
 import type { RunWorkflowOptions } from "../workflow/mod.ts";
 import { readConfiguration } from "./configuration.ts";
 import { openDepot } from "./depot.ts";
@@ -24,6 +24,7 @@ export interface FunctionsSession {
   readonly openTasks: () => Promise<{
     readonly artifacts: ArtifactStore;
     readonly dispatcher: Dispatcher;
+    readonly runner: TaskRunner;
   }>;
   readonly resolveImage: NonNullable<RunWorkflowOptions["resolveImage"]>;
   readonly limits: Limits;
@@ -46,6 +47,7 @@ export async function openFunctions(
   const limits = limitsOfHost(options.limit, operator.limits);
   const { permissions, authorities } = operator;
   const gate = createGate({
+    secrets: operator.secrets,
     permissions: {
       allowedHosts: [...permissions.allowedHosts, ...options.allowHost],
       allowedAddresses: [...(permissions.allowedAddresses ?? []), ...options.allowAddress],
@@ -103,7 +105,11 @@ export async function openFunctions(
         depot,
         limits,
       });
-      return { artifacts, dispatcher: stack.use(createLocalDispatcher({ runner, capacity: 64 })) };
+      return {
+        artifacts,
+        runner,
+        dispatcher: stack.use(createLocalDispatcher({ runner, capacity: 64 })),
+      };
     },
   };
 }

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { NatsOptions } from "../dispatch/mod.ts";
+import type { NatsOptions } from "../broker/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";
 import { collect, positive } from "./options.ts";
 

@@ -1,13 +1,8 @@
 import { createServer } from "node:http";
 import { once } from "node:events";
 import type { Command } from "commander";
-import {
-  EmbeddedCalls,
-  NatsRunner,
-  Onward,
-  openBroker,
-  openNatsDeployments,
-} from "../dispatch/mod.ts";
+import { createTaskServer, NatsRunner, openBroker, openNatsDeployments } from "../broker/mod.ts";
+import { EmbeddedCalls, Onward } from "../dispatch/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";
 import { Metrics } from "../server/mod.ts";
@@ -78,7 +73,9 @@ async function runner(options: Options): Promise<void> {
   const log = new AgentLog(options.logLevel);
   await using stack = new AsyncDisposableStack();
   const broker = stack.use(await openBroker(natsOf(options)));
-  const { performer } = await openFunctions(options, stack);
+  const session = await openFunctions(options, stack);
+  const { performer } = session;
+  const { artifacts, runner: tasks } = await session.openTasks();
   const deployments = stack.use(await openNatsDeployments(broker));
   const metrics = new Metrics(() => local);
   const local = stack.use(
@@ -88,6 +85,7 @@ async function runner(options: Options): Promise<void> {
     await NatsRunner.start({
       broker,
       local,
+      tasks: createTaskServer({ broker, runner: tasks, artifacts }),
       capacity: options.capacity,
       onTrouble: ({ code, message }) =>
         log.write("warn", "Trouble with the broker; goes on", { code, reason: message }),

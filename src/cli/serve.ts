@@ -2,15 +2,8 @@ import { mkdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
-import {
-  EmbeddedCalls,
-  NatsCalls,
-  NatsRunner,
-  Onward,
-  openBroker,
-  openNatsDeployments,
-  type CallDispatcher,
-} from "../dispatch/mod.ts";
+import { NatsCalls, NatsRunner, openBroker, openNatsDeployments } from "../broker/mod.ts";
+import { EmbeddedCalls, Onward, type CallDispatcher } from "../dispatch/mod.ts";
 import { Failure } from "../errors/mod.ts";
 import { openDeployments } from "../functions/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";

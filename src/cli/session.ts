@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { rootCertificates } from "node:tls";
 import { openArtifactStore, type ArtifactStore } from "../artifacts/mod.ts";
+import type { NatsOptions } from "../broker/mod.ts";
 import { createLocalDispatcher, type Dispatcher } from "../dispatch/mod.ts";
 import type { Bundle } from "../document/mod.ts";
 import { createGate } from "../network/mod.ts";
@@ -49,6 +50,8 @@ export async function openSession(options: {
   readonly maxParallel?: number;
   /** As the journal's: what it says is stored must be on the disk when it is. */
   readonly durability?: "normal" | "full";
+  /** A broker whose runners run the steps; absent: this process does. */
+  readonly nats?: NatsOptions;
 }): Promise<Session> {
   const { bundle, maxParallel, durability } = options;
   const configuration = await readConfiguration(bundle.folder, options.config);
@@ -112,12 +115,15 @@ export async function openSession(options: {
     }),
   );
   makeReady(runners, trust, bundle);
-  const dispatcher = stack.use(
+  const local = stack.use(
     createLocalDispatcher({
       runner,
       ...(maxParallel === undefined ? {} : { capacity: maxParallel }),
     }),
   );
+  const dispatcher = options.nats
+    ? await remote(options.nats, { local, artifacts, maxParallel }, stack)
+    : local;
   const kept = stack.move();
   const resolveImage: Session["resolveImage"] = async (image, how) =>
     overrides.has(image) ? undefined : (await images()).resolve(image, how);
@@ -139,6 +145,29 @@ function makeReady(runners: Runners, trust: Trust, bundle: Bundle): void {
     if (asked === "pod") runners.engine({ trust: asked, owner: "" });
     if (asked === "process") runners.prepare(asked);
   }
+}
+
+/** Steps run on the runners of a broker. */
+async function remote(
+  nats: NatsOptions,
+  given: {
+    readonly local: Dispatcher;
+    readonly artifacts: ArtifactStore;
+    readonly maxParallel: number | undefined;
+  },
+  stack: AsyncDisposableStack,
+): Promise<Dispatcher> {
+  const { createRemoteTasks, NatsCalls, openBroker } = await import("../broker/mod.ts");
+  const broker = stack.use(await openBroker(nats));
+  const calls = stack.use(new NatsCalls({ broker }));
+  const { local, artifacts, maxParallel: capacity } = given;
+  return createRemoteTasks({
+    broker,
+    calls,
+    local,
+    artifacts,
+    ...(capacity === undefined ? {} : { capacity }),
+  });
 }
 
 async function containerRunner(): Promise<ContainerRunner & AsyncDisposable> {

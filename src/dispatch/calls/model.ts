@@ -2,6 +2,8 @@ import type { FunctionCall, Performance, RetryPolicy } from "../../functions/mod
 
 /** A call of a function on its way to whoever runs it. */
 export interface Call extends FunctionCall {
+  /** It is a task of a workflow: its arguments are the task, and its result is the task's. */
+  readonly task?: true;
   /** What it is counted under: a deployment as `namespace/name`, or the image. */
   readonly target: string;
   /** Of arguments and input, when there is an idempotency key: another call with the same key is none. */

@@ -1,11 +1,18 @@
 import { headers, type Msg, type Subscription } from "@nats-io/transport-node";
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Failure } from "../../errors/mod.ts";
-import { mismatch } from "../calls/ledger.ts";
-import { overdue } from "../calls/embedded.ts";
-import { hedged, Latencies } from "../calls/hedges.ts";
-import type { Call, CallDispatcher, CallOptions, CallRecord, Ended, Load } from "../calls/model.ts";
+import { Failure } from "../errors/mod.ts";
+import { mismatch } from "../dispatch/mod.ts";
+import { overdue } from "../dispatch/mod.ts";
+import { hedged, Latencies } from "../dispatch/mod.ts";
+import type {
+  Call,
+  CallDispatcher,
+  CallOptions,
+  CallRecord,
+  Ended,
+  Load,
+} from "../dispatch/mod.ts";
 import {
   callsStream,
   callSubject,

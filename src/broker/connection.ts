@@ -9,7 +9,7 @@ import { connect, credsAuthenticator, nanos, type NatsConnection } from "@nats-i
 import { Objm, type ObjectStore } from "@nats-io/obj";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Failure } from "../../errors/mod.ts";
+import { Failure } from "../errors/mod.ts";
 
 export interface NatsOptions {
   /** `nats://host:port` or `tls://…`, with user and password or a token in it where these are wanted; any number. */
@@ -39,8 +39,8 @@ export interface Broker extends AsyncDisposable {
   readonly options: Required<
     Pick<NatsOptions, "keptMs" | "mostWaiting" | "silentMs" | "deliveries" | "replicas">
   >;
-  /** The stream and consumer of a namespace's calls are there after this. */
-  ensureOwner(owner: string): Promise<void>;
+  /** The stream and consumer of a namespace's calls are there after this; with `rules` as this process has its settings. */
+  ensureOwner(owner: string, rules?: boolean): Promise<void>;
 }
 
 export const answersStream = "ATALANTA-ANSWERS";
@@ -158,10 +158,10 @@ async function prepared(connection: NatsConnection, options: NatsOptions): Promi
     bodies,
     stream: jetstream(connection, { timeout: 5000 }),
     options: settings,
-    ensureOwner(owner) {
+    ensureOwner(owner, rules = false) {
       let made = owners.get(owner);
       if (!made) {
-        made = makeOwner(manager, owner, settings);
+        made = makeOwner(manager, owner, settings, rules);
         owners.set(owner, made);
         made.catch(() => owners.delete(owner));
       }
@@ -177,6 +177,7 @@ async function makeOwner(
   manager: JetStreamManager,
   owner: string,
   settings: Broker["options"],
+  rules: boolean,
 ): Promise<void> {
   const name = callsStream(owner);
   await ensure(manager, {
@@ -193,16 +194,25 @@ async function makeOwner(
     duplicate_window: nanos(duplicateMs),
     allow_msg_ttl: true,
   });
-  await manager.consumers.add(name, {
+  const consumer = {
     durable_name: consumerName,
-    ack_policy: "explicit",
+    ack_policy: "explicit" as const,
     ack_wait: nanos(settings.silentMs),
     // How often a call may be lost with its runner is counted by the runners; it comes back for other reasons, too.
     max_deliver: -1,
     max_ack_pending: 100_000,
-    deliver_policy: "all",
-  });
+    deliver_policy: "all" as const,
+  };
+  try {
+    await manager.consumers.add(name, consumer);
+  } catch (thrown) {
+    // Another process made it, which thinks otherwise of how long a runner may be silent: a runner knows best.
+    if (codeOf(thrown) !== consumerExists) throw thrown;
+    if (rules) await manager.consumers.update(name, consumerName, { ack_wait: consumer.ack_wait });
+  }
 }
+
+const consumerExists = 10148;
 
 /** Makes a stream, or takes the one that another process made. */
 async function ensure(

@@ -1,6 +1,6 @@
 import { Kvm, type KV } from "@nats-io/kv";
-import type { Deployment, Deployments } from "../../functions/mod.ts";
-import { changed } from "../../functions/mod.ts";
+import type { Deployment, Deployments } from "../functions/mod.ts";
+import { changed } from "../functions/mod.ts";
 import { codeOf, unavailable, type Broker } from "./connection.ts";
 
 const bucket = "atalanta-deployments";

@@ -1,6 +1,6 @@
 import { Kvm, type KV } from "@nats-io/kv";
-import { Turns } from "../calls/turns.ts";
-import type { Call } from "../calls/model.ts";
+import { Turns } from "../dispatch/mod.ts";
+import type { Call } from "../dispatch/mod.ts";
 import type { JetStreamClient } from "@nats-io/jetstream";
 
 const bucket = "atalanta-suspects";

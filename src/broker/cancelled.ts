@@ -1,5 +1,5 @@
-import { Failure } from "../../errors/mod.ts";
-import type { Call } from "../calls/model.ts";
+import { Failure } from "../errors/mod.ts";
+import type { Call } from "../dispatch/mod.ts";
 import { answerSubject, codeOf, noticeSubject, type Broker } from "./connection.ts";
 import { mostOfSubject } from "./runner.ts";
 import { packAnswer } from "./wire.ts";

@@ -1,8 +1,9 @@
 import { nanos, type Msg, type Subscription } from "@nats-io/transport-node";
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Failure, toFailure } from "../../errors/mod.ts";
-import type { Call, CallDispatcher, CallOptions, Ended } from "../calls/model.ts";
+import { Failure, toFailure } from "../errors/mod.ts";
+import type { RunTaskOptions, TaskResult } from "../task/mod.ts";
+import type { Call, CallDispatcher, CallOptions, Ended } from "../dispatch/mod.ts";
 import {
   answersStream,
   answerSubject,
@@ -21,6 +22,8 @@ export interface NatsRunnerOptions {
   /** Calls that run at once in this process; default 64. */
   readonly capacity?: number;
   readonly onTrouble?: (failure: Failure) => void;
+  /** Runs tasks of workflows; absent: they are left to other runners. */
+  readonly tasks?: (text: string, run: RunTaskOptions) => Promise<TaskResult>;
 }
 
 /** Calls that are asked for lapse on the server after this; then they are asked for anew. */
@@ -57,8 +60,10 @@ export class NatsRunner implements AsyncDisposable {
   readonly #local: CallDispatcher;
   readonly #capacity: number;
   readonly #suspects: Suspects;
+  readonly #tasks: NatsRunnerOptions["tasks"];
   readonly #onTrouble: ((failure: Failure) => void) | undefined;
   readonly #owners = new Map<string, Owner>();
+  readonly #adding = new Set<string>();
   readonly #taken = new Set<Taken>();
   readonly #inbox: string;
   readonly #subscriptions: Subscription[] = [];
@@ -68,10 +73,11 @@ export class NatsRunner implements AsyncDisposable {
   #idle: (() => void) | undefined;
 
   private constructor(
-    { broker, local, capacity = 64, onTrouble }: NatsRunnerOptions,
+    { broker, local, capacity = 64, onTrouble, tasks }: NatsRunnerOptions,
     suspects: Suspects,
   ) {
     this.#suspects = suspects;
+    this.#tasks = tasks;
     this.#broker = broker;
     this.#local = local;
     this.#capacity = capacity;
@@ -135,21 +141,24 @@ export class NatsRunner implements AsyncDisposable {
   }
 
   async #addOwner(name: string): Promise<void> {
-    if (this.#owners.has(name) || !/^[a-z0-9-]{1,63}$/.test(name)) return;
-    const owner = { name, asked: 0, askedAt: 0, waiting: [], lastAt: 0, restUntil: 0 };
-    this.#owners.set(name, owner);
+    if (this.#owners.has(name) || this.#adding.has(name)) return;
+    if (!/^[a-z0-9-]{1,63}$/.test(name)) return;
+    this.#adding.add(name);
     try {
-      await this.#broker.ensureOwner(name);
-      // A call comes under its own subject, so only the subscription tells what it was asked for with.
+      await this.#broker.ensureOwner(name, true);
+      const owner = { name, asked: 0, askedAt: 0, waiting: [], lastAt: 0, restUntil: 0 };
+      // A call comes under its own subject, so only the subscription tells what it was asked for with. What is asked for before it is there comes to nobody.
       this.#subscriptions.push(
         this.#broker.connection.subscribe(`${this.#inbox}.${name}`, {
           callback: (_error, message) => this.#receive(owner, message),
         }),
       );
+      this.#owners.set(name, owner);
       this.#ask();
     } catch (thrown) {
-      this.#owners.delete(name);
       this.#trouble(thrown);
+    } finally {
+      this.#adding.delete(name);
     }
   }
 
@@ -285,6 +294,7 @@ export class NatsRunner implements AsyncDisposable {
   /** Nothing when the call is left to another runner, or nobody waits for it any more. */
   async #run(sent: Sent, taken: Taken): Promise<Ended | undefined> {
     const { call } = sent;
+    if (call.task) return this.#runTask(call, taken);
     try {
       const options = this.#streams(sent, taken.stop.signal);
       // Its key has done its work: the broker has it once.
@@ -301,6 +311,25 @@ export class NatsRunner implements AsyncDisposable {
         return undefined;
       }
       return notRun(failure);
+    }
+  }
+
+  async #runTask(call: Call, { stop, message }: Taken): Promise<Ended | undefined> {
+    if (!this.#tasks) {
+      // Another runner may take tasks.
+      message.respond('-NAK {"delay":1000000000}');
+      return undefined;
+    }
+    try {
+      const result = await this.#tasks(call.arguments, { signal: stop.signal });
+      if (stop.signal.aborted) return undefined;
+      const body = Buffer.from(JSON.stringify(result));
+      return {
+        ...notRun(new Failure("internal", "")),
+        outcome: { kind: "returned", type: "json", body },
+      };
+    } catch (thrown) {
+      return stop.signal.aborted ? undefined : notRun(toFailure(thrown));
     }
   }
 

@@ -1,6 +1,6 @@
 import type { ObjectStore } from "@nats-io/obj";
-import { Failure } from "../../errors/mod.ts";
-import type { Call, Ended } from "../calls/model.ts";
+import { Failure } from "../errors/mod.ts";
+import type { Call, Ended } from "../dispatch/mod.ts";
 
 /** The version of what is sent. A runner that does not know one leaves the message to others. */
 const version = 1;
