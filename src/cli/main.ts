@@ -69,6 +69,14 @@ const notTheInput = new Set([
   "image-policy",
   "registry-unavailable",
   "registry-refused",
+  "network-failed",
+  "broker-unavailable",
+  "unauthenticated",
+  "forbidden",
+  "rate-limited",
+  "queue-full",
+  "circuit-open",
+  "shutting-down",
 ]);
 try {
   await program.parseAsync();

@@ -7,6 +7,7 @@ import { Failure } from "../errors/mod.ts";
 import { parseDurationMs } from "../limits/mod.ts";
 import { Metrics } from "../server/mod.ts";
 import { AgentLog, type Level } from "./agent-log.ts";
+import { callTraces } from "./call-traces.ts";
 import { trustHelp } from "./carry.ts";
 import { openFunctions } from "./functions-session.ts";
 import { toldToEnd } from "./interrupt.ts";
@@ -79,7 +80,12 @@ async function runner(options: Options): Promise<void> {
   const deployments = stack.use(await openNatsDeployments(broker));
   const metrics = new Metrics(() => local);
   const local = stack.use(
-    new EmbeddedCalls({ performer, onAttempt: metrics.count, onward: new Onward(deployments) }),
+    new EmbeddedCalls({
+      performer,
+      onAttempt: metrics.count,
+      ...(await callTraces(log, stack)),
+      onward: new Onward(deployments),
+    }),
   );
   const taker = stack.use(
     await NatsRunner.start({

@@ -30,6 +30,7 @@ import {
   limitHelp,
   positive,
 } from "./options.ts";
+import { callTraces } from "./call-traces.ts";
 import { trustHelp } from "./carry.ts";
 
 interface Options extends NatsFlags {
@@ -158,6 +159,7 @@ async function serve(options: Options): Promise<void> {
       mostOfAll: options.maxCalls,
       mostOfOwner: options.maxNamespaceCalls,
       onAttempt: metrics.count,
+      ...(await callTraces(log, stack)),
       onward: new Onward(deployments),
     }),
   );

@@ -72,7 +72,8 @@ export async function ask(
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
   } catch (cause) {
-    if (init.signal?.aborted) throw cause;
+    if (init.signal?.aborted)
+      throw new Failure("aborted", "The command was interrupted", { cause });
     const why =
       cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : String(cause);
     throw new Failure("network-failed", `Cannot reach ${options.server}: ${why}`, {

@@ -11,6 +11,7 @@ export type {
   CallDispatcher,
   CallOptions,
   CallRecord,
+  CallSpan,
   Ended,
   Load,
 } from "./calls/model.ts";

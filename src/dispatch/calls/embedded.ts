@@ -7,6 +7,7 @@ import type {
   CallDispatcher,
   CallOptions,
   CallRecord,
+  CallSpan,
   Ended,
   Load,
 } from "./model.ts";
@@ -25,6 +26,8 @@ export interface EmbeddedOptions {
   readonly mostOfOwner?: number;
   readonly mostOfAll?: number;
   readonly onAttempt?: (attempt: Attempt) => void;
+  /** Begins a span for a call; absent: calls are in no trace but their caller's. */
+  readonly trace?: (call: Call) => CallSpan;
   /** Calls of guests to other functions. */
   readonly onward?: Onward;
 }
@@ -202,14 +205,19 @@ export class EmbeddedCalls implements CallDispatcher {
     }
     const queueMs = performance.now() - queuedAt;
     target.running++;
+    const span = this.#options.trace?.(call);
+    const traced = span ? { ...call, traceparent: span.traceparent } : call;
     try {
       const once = options.input !== undefined || options.pour !== undefined;
       const policy = { budget: target.budget, signal, once };
       const { performance: last, attempts } = await withRetries(call.retry, policy, (attempt) =>
-        this.#attempt(call, { ...options, signal }, { attempt, queueMs }),
+        this.#attempt(traced, { ...options, signal }, { attempt, queueMs }),
       );
       const outcome = deadline.isOver() ? late(call, last.outcome) : last.outcome;
       target.circuit.ended(outcome);
+      const error = errorOf(outcome);
+      const { cold } = last.usage;
+      span?.end({ queueMs, attempts, cold, ...(error === undefined ? {} : { error }) });
       return { ...last, outcome, attempts, queueMs, repeated: false };
     } finally {
       target.running--;
@@ -286,6 +294,11 @@ export class EmbeddedCalls implements CallDispatcher {
     await Promise.allSettled([...this.#open.values()].map(({ ended }) => ended));
     this.#ledger[Symbol.dispose]();
   }
+}
+
+function errorOf(outcome: Performance["outcome"]): string | undefined {
+  if (outcome.kind === "returned") return undefined;
+  return outcome.kind === "threw" ? outcome.error.message : outcome.failure.message;
 }
 
 const memoryMs = 100;

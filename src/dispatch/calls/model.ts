@@ -78,6 +78,19 @@ export interface Load {
   readonly running: number;
 }
 
+/** A call in a trace. */
+export interface CallSpan {
+  /** For the guest, which may go on with the trace (W3C Trace Context). */
+  readonly traceparent: string;
+  /** `error` is absent when it returned. */
+  end(about: {
+    readonly error?: string;
+    readonly queueMs: number;
+    readonly attempts: number;
+    readonly cold: boolean;
+  }): void;
+}
+
 /** What happened to one attempt of a call, for those who count. */
 export interface Attempt {
   readonly target: string;
