@@ -39,7 +39,7 @@ export function addDeploy(program: Command): void {
     )
     .option(
       "--allow-call <name>",
-      "let it call another deployment: NAME or NAMESPACE/NAME (repeatable)",
+      "let it call another deployment of its namespace (repeatable)",
       collect,
       [],
     )

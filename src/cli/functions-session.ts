@@ -39,6 +39,8 @@ export async function openFunctions(
     readonly limit: readonly string[];
     readonly config?: string;
     readonly trust?: string;
+    /** Whether others than this machine's user say what is run. */
+    readonly strangers?: boolean;
   },
   stack: AsyncDisposableStack,
 ): Promise<FunctionsSession> {
@@ -70,7 +72,11 @@ export async function openFunctions(
   let opened: Promise<Images> | undefined;
   stack.defer(async () => (await opened?.catch(() => undefined))?.[Symbol.asyncDispose]());
   const images = (): Promise<Images> =>
-    (opened ??= openUserImages(operator, { limits, allowAddresses: options.allowAddress }));
+    (opened ??= openUserImages(operator, {
+      loopback: options.strangers !== true,
+      limits,
+      allowAddresses: options.allowAddress,
+    }));
   const performer = stack.use(
     createPerformer({ runners, trust, images, overrides, hostLimits: limits, gate }),
   );

@@ -17,7 +17,12 @@ function imagesFolder(): string {
 /** The user's images, with the logins of docker and podman. Loaded when an image is first wanted: most runs have module files. */
 export async function openUserImages(
   operator: Pick<Operator, "registries" | "permissions" | "policy" | "imageCacheBytes">,
-  options: { readonly limits: Limits; readonly allowAddresses?: readonly string[] },
+  options: {
+    readonly limits: Limits;
+    readonly allowAddresses?: readonly string[];
+    /** Whether registries of this machine may be asked; not for strangers. Default true. */
+    readonly loopback?: boolean;
+  },
 ): Promise<Images> {
   const { imagePolicy, openImages } = await import("../oci/mod.ts");
   return openImages({
@@ -25,7 +30,7 @@ export async function openUserImages(
     limits: options.limits,
     ...(operator.imageCacheBytes === undefined ? {} : { mostBytes: operator.imageCacheBytes }),
     ...(operator.policy ? { policy: imagePolicy(operator.policy) } : {}),
-    registry: () => registryOf(operator, options.allowAddresses ?? []),
+    registry: () => registryOf(operator, options.allowAddresses ?? [], options.loopback),
   });
 }
 
@@ -49,6 +54,7 @@ export function registryOptions(command: Command): Command {
 async function registryOf(
   { registries, permissions }: Pick<Operator, "registries" | "permissions">,
   allowAddresses: readonly string[],
+  loopback = true,
 ): Promise<Registry> {
   const { dockerCredentials, openRegistry } = await import("../oci/mod.ts");
   return openRegistry({
@@ -56,7 +62,7 @@ async function registryOf(
     environment: process.env,
     registries,
     allowedAddresses: [...(permissions.allowedAddresses ?? []), ...allowAddresses],
-    loopback: true,
+    loopback,
   });
 }
 

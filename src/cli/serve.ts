@@ -140,7 +140,10 @@ async function serve(options: Options): Promise<void> {
   const folder = join(homeFolder(), "serve");
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   await using stack = new AsyncDisposableStack();
-  const session = await openFunctions(options, stack);
+  const session = await openFunctions(
+    { ...options, strangers: options.tokens !== undefined || options.oidcIssuer !== undefined },
+    stack,
+  );
   const { performer, isLocal, limits, resolveImage } = session;
   const metrics = new Metrics(() => dispatcher);
   const keptMs = parseDurationMs(options.keep);

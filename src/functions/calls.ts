@@ -8,8 +8,8 @@ const host = "functions.atalanta";
 const prefix = `http://${host}/`;
 
 /**
- * A guest's HTTP with a way to other functions in it: `POST http://functions.atalanta/NAME/FUNCTION`, or `/NAMESPACE/NAME/FUNCTION`, with
- * arguments and answers as the HTTP API has them. All other requests go where they went before.
+ * A guest's HTTP with a way to other functions of its namespace in it: `POST http://functions.atalanta/NAME/FUNCTION`, with arguments and answers as the HTTP
+ * API has them. All other requests go where they went before.
  */
 export function callsThrough(options: {
   readonly permitted: readonly string[];
@@ -54,7 +54,7 @@ export function callsThrough(options: {
 function target({ method, url }: HttpRequest): { readonly name: string; readonly called: string } {
   const words = url.slice(prefix.length).split("/");
   const called = words.at(-1);
-  if (method !== "POST" || called === undefined || words.length < 2 || words.length > 3) {
+  if (method !== "POST" || called === undefined || words.length !== 2) {
     throw new Failure("network-invalid", `"${method} ${url.slice(0, 200)}" is no call`, {
       hint: `Write POST ${prefix}NAME/FUNCTION.`,
     });
@@ -63,7 +63,7 @@ function target({ method, url }: HttpRequest): { readonly name: string; readonly
 }
 
 function isPermitted(name: string, permitted: readonly string[]): boolean {
-  return permitted.includes(name) || (permitted.includes("*") && !name.includes("/"));
+  return permitted.includes(name) || permitted.includes("*");
 }
 
 function response(outcome: Outcome): HttpResponse {

@@ -27,7 +27,7 @@ export interface Program {
   readonly environment?: Readonly<Record<string, string>>;
   readonly permissions?: {
     readonly http?: { readonly allowedHosts: readonly string[] };
-    /** Deployments that it may call, as `name` of its own namespace or `namespace/name`; `*` stands for all of its own. */
+    /** Deployments of its own namespace that it may call; `*` stands for all of them. */
     readonly call?: { readonly functions: readonly string[] };
   };
 }
@@ -96,7 +96,7 @@ export interface PerformOptions {
   readonly call?: CallHandler;
 }
 
-/** Calls another function for a guest; `name` is as the guest wrote it, `namespace/name` or `name`. */
+/** Calls another function for a guest; `name` is a deployment of its namespace. */
 export type CallHandler = (
   asked: {
     readonly name: string;

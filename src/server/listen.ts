@@ -8,6 +8,7 @@ import {
 import { createServer as createSecureServer } from "node:https";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
+import { totalmem } from "node:os";
 import { Failure, toFailure } from "../errors/mod.ts";
 import { bodyTooLarge } from "./body.ts";
 import type { Api, ApiResponse } from "./mod.ts";
@@ -100,7 +101,7 @@ async function serve(api: Api, incoming: IncomingMessage, outgoing: ServerRespon
       const value = headers[name];
       return Array.isArray(value) ? value.join(", ") : value;
     },
-    read: (most) => whole(incoming, most),
+    read: (most) => whole(incoming, outgoing, most),
     pieces: () => incoming[Symbol.asyncIterator](),
     signal: gone.signal,
   });
@@ -112,16 +113,26 @@ async function serve(api: Api, incoming: IncomingMessage, outgoing: ServerRespon
 }
 
 /** The body, by its events: an iterator costs a small request more than all else. */
-function whole(incoming: IncomingMessage, most: number): Promise<Uint8Array> {
+function whole(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  most: number,
+): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
+    let own = 0;
+    outgoing.once("close", () => (heldBytes -= own));
     const length = Number(incoming.headers["content-length"] ?? 0);
     if (length > most) return reject(bodyTooLarge(length, most));
     const pieces: Uint8Array[] = [];
     let size = 0;
     incoming.on("data", (piece: Uint8Array) => {
       size += piece.length;
-      if (size > most) reject(bodyTooLarge(size, most));
-      else pieces.push(piece);
+      if (size > most) return reject(bodyTooLarge(size, most));
+      own += piece.length;
+      heldBytes += piece.length;
+      if (heldBytes > mostHeldBytes) return reject(tooManyBytes());
+      pieces.push(piece);
+      return undefined;
     });
     incoming.on("end", () => {
       const [only] = pieces;
@@ -131,6 +142,20 @@ function whole(incoming: IncomingMessage, most: number): Promise<Uint8Array> {
     incoming.on("close", () => reject(new Failure("aborted", "The caller has left")));
     return undefined;
   });
+}
+
+/** Bodies of all requests that are being answered: no number of callers may fill the memory with them. */
+let heldBytes = 0;
+const mostHeldBytes = Math.min(1024 ** 3, (process.constrainedMemory() || totalmem()) / 4);
+
+function tooManyBytes(): Failure {
+  return new Failure(
+    "queue-full",
+    "The requests that are being answered have more bytes than this process may hold",
+    {
+      hint: "Send it again in a second; let large bytes come in pieces.",
+    },
+  );
 }
 
 /** A small body that is written in one piece with its head. */

@@ -378,7 +378,7 @@ describe("functions that call functions", () => {
     assert.deepEqual([thrown["name"], thrown["data"]], ["CallFailed", 422]);
     for (const [url, why] of [
       [`${host}/other/greet`, /permissions\.call/],
-      [`${host}/default/f/greet`, /permissions\.call/],
+      [`${host}/default/f/greet`, /no call/],
       [`${host}/f`, /no call/],
       ["http://example.com/", /only calls of functions/],
     ] as const) {

@@ -20,8 +20,8 @@ export class Onward {
 
   handlerOf(caller: Call, dispatcher: Pick<CallDispatcher, "run">): CallHandler {
     return async (asked, { signal }) => {
-      const [first = "", second] = asked.name.split("/");
-      const [namespace, name] = second === undefined ? [caller.owner, first] : [first, second];
+      const { name } = asked;
+      const namespace = caller.owner;
       const deployment = await this.#deployments.get(namespace, name);
       if (!deployment) {
         throw new Failure("deployment-unknown", `There is no deployment "${namespace}/${name}"`);

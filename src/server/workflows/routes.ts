@@ -152,6 +152,11 @@ function events(
   const last = Number(header("last-event-id") ?? -1);
   if (!Number.isSafeInteger(last))
     throw new Failure("invalid-argument", "Last-Event-ID is no number");
+  if (listeners.size >= mostListeners) {
+    throw new Failure("queue-full", `${mostListeners} callers listen to events already`, {
+      hint: "Ask for the run (GET) instead.",
+    });
+  }
   const journal = runs.journal(namespace);
   // That there is none is said at once.
   journal.read(name);
@@ -159,6 +164,8 @@ function events(
     status: 200,
     headers: ["content-type", "text/event-stream", "cache-control", "no-store"],
     async stream(write) {
+      using stack = new DisposableStack();
+      stack.use(listened(signal));
       let next = last + 1;
       while (!signal.aborted) {
         const changed = runs.changed(namespace, name, signal);
@@ -179,6 +186,15 @@ function events(
       }
     },
   };
+}
+
+const mostListeners = 500;
+const listeners = new Set<AbortSignal>();
+
+/** Each listener looks at the journal once in a second. */
+function listened(signal: AbortSignal): Disposable {
+  listeners.add(signal);
+  return { [Symbol.dispose]: () => void listeners.delete(signal) };
 }
 
 /** `parameter=NAME=VALUE`, each. */
