@@ -12,7 +12,10 @@ interface Kept {
 
 /** Deployments in the broker's key-value store. Every process has all of them in memory, and hears of changes. */
 export async function openNatsDeployments(broker: Broker): Promise<Deployments> {
-  const store = await new Kvm(broker.stream).create(bucket, { history: 1 });
+  const store = await new Kvm(broker.stream).create(bucket, {
+    history: 1,
+    replicas: broker.options.replicas,
+  });
   const kept = new Map<string, Kept>();
   const watcher = await store.watch();
   const ready = Promise.withResolvers<undefined>();
