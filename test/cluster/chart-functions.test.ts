@@ -80,6 +80,11 @@ describe("the chart's functions", clusterTests, () => {
       values({}, { agent: true, serviceMonitor: false }),
       values({ pools: [{ name: "main" }] }),
       values({
+        nats: { servers: [], urlSecret: "nats" },
+        pools: [{ name: "main" }],
+        egress: [{ to: [{ ipBlock: { cidr: "10.0.0.0/8" } }] }],
+      }),
+      values({
         nats: {
           servers: ["tls://a:4222", "tls://b:4222", "tls://c:4223"],
           replicas: 1,
@@ -145,7 +150,10 @@ describe("the chart's functions", clusterTests, () => {
       pools: [{ name: "main", scaling: { ...lag, ...more } }],
     });
     for (const [functions, message] of [
-      [{ nats: { servers: [] } }, /functions\.nats\.servers is needed/],
+      [
+        { nats: { servers: [] } },
+        /functions\.nats\.servers or functions\.nats\.urlSecret is needed/,
+      ],
       [{ tokensSecret: "" }, /tokensSecret or functions\.oidc\.issuer is needed/],
       [{ oidc: { issuer: "https://a.example.com" } }, /needs functions\.oidc\.audience/],
       [{ oidc: { issuer: "http://a.example.com", audience: "b" } }, /issuer/],

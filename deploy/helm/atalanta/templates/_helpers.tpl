@@ -71,6 +71,9 @@ atalanta.dev/pool: {{ . }}
 {{- range $functions.nats.servers }}
 - --nats={{ . }}
 {{- end }}
+{{- if $functions.nats.urlSecret }}
+- --nats=$(ATALANTA_NATS_URL)
+{{- end }}
 {{- if $functions.nats.credentialsSecret }}
 - --nats-creds=/etc/atalanta-nats/nats.creds
 {{- end }}
@@ -85,6 +88,10 @@ atalanta.dev/pool: {{ . }}
 {{- define "atalanta.functions.environment" -}}
 - { name: ATALANTA_HOME, value: /data }
 - { name: TMPDIR, value: /data/tmp }
+{{- with .Values.functions.nats.urlSecret }}
+- name: ATALANTA_NATS_URL
+  valueFrom: { secretKeyRef: { name: {{ . }}, key: url } }
+{{- end }}
 {{- if .Values.functions.registrySecret }}
 - { name: DOCKER_CONFIG, value: /etc/atalanta-registry }
 {{- end }}
@@ -221,6 +228,9 @@ egress:
   - ports:
       {{- range $server := $.Values.functions.nats.servers }}
       - { port: {{ regexFind ":[0-9]+$" $server | trimPrefix ":" | default "4222" }} }
+      {{- end }}
+      {{- if $.Values.functions.nats.urlSecret }}
+      - { port: 4222 }
       {{- end }}
   {{- toYaml . | nindent 2 }}
 {{- end -}}
