@@ -130,6 +130,7 @@ async function prepared(connection: NatsConnection, options: NatsOptions): Promi
     max_msgs_per_subject: 1,
     discard: "new",
     discard_new_per_subject: true,
+    allow_msg_ttl: true,
     duplicate_window: nanos(Math.min(duplicateMs, kept)),
   });
   await ensure(manager, {

@@ -21,7 +21,7 @@ import {
   unavailable,
   type Broker,
 } from "./connection.ts";
-import { findAnswer, mostOfSubject, ownersSubject } from "./runner.ts";
+import { findAnswer, frontSubject, mostOfSubject, ownersSubject } from "./runner.ts";
 import { packCall, unpackAnswer, unpackCall, type Answered } from "./wire.ts";
 
 export interface NatsCallsOptions {
@@ -59,7 +59,7 @@ export class NatsCalls implements CallDispatcher {
     this.#broker = options.broker;
     this.#options = options;
     const { connection } = this.#broker;
-    this.#subscription = connection.subscribe(`atalanta.front.${this.#front}.*`, {
+    this.#subscription = connection.subscribe(`${frontSubject}${this.#front}.*`, {
       callback: (_error, message) => {
         const id = message.subject.split(".").at(-1) ?? "";
         this.#waiting.get(id)?.resolve(message.data);
@@ -141,7 +141,7 @@ export class NatsCalls implements CallDispatcher {
     await using ways = new AsyncDisposableStack();
     const notice = keyed
       ? noticeSubject(call.owner, call.id)
-      : `atalanta.front.${this.#front}.${call.id}`;
+      : `${frontSubject}${this.#front}.${call.id}`;
     if (keyed) {
       const heard = this.#broker.connection.subscribe(notice, {
         callback: (_error, { data }) => resolve(data),

@@ -1,4 +1,4 @@
-import { nanos, type Msg, type Subscription } from "@nats-io/transport-node";
+import { headers, nanos, type Msg, type Subscription } from "@nats-io/transport-node";
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, toFailure } from "../errors/mod.ts";
@@ -408,9 +408,12 @@ export class NatsRunner implements AsyncDisposable {
       this.#broker.bodies,
     );
     const subject = answerSubject(call.owner, call.id);
+    const told = headers();
+    // Nobody but the front end that waits can ask for it, so it is kept for as long as that may look for it.
+    if (sent.notice.startsWith(frontSubject)) told.set("Nats-TTL", shortlyKept);
     for (let wait = 50; ; wait = Math.min(2000, wait * 2)) {
       try {
-        await this.#broker.stream.publish(subject, bytes, { timeout: 3000 });
+        await this.#broker.stream.publish(subject, bytes, { timeout: 3000, headers: told });
         return this.#tell(sent, bytes, taken.message);
       } catch (thrown) {
         if (codeOf(thrown) === mostOfSubject) {
@@ -480,6 +483,9 @@ export class NatsRunner implements AsyncDisposable {
 /** A namespace that had a call within this time is expected to have more. */
 const activeMs = 2000;
 const restingCalls = 4;
+/** Where a front end hears of calls that it alone waits for. */
+export const frontSubject = "atalanta.front.";
+const shortlyKept = "300s";
 /** How long a runner leaves a namespace alone whose calls are of a version that it does not know. */
 const strangeMs = 2000;
 /** JetStream's "maximum messages per subject exceeded" is told from a full stream by its text; both have this code. */
