@@ -53,7 +53,8 @@ export function send(thread: Thread, message: ToWorker): void {
 /** CPU time of the guest that has the thread, in milliseconds; rejects when the thread ends meanwhile. */
 export async function usedCpuMs({ worker, cpuBase }: Thread): Promise<number> {
   const { user, system } = await worker.cpuUsage();
-  return (user + system) / 1000 - (cpuBase[0] ?? 0);
+  // A guest may have begun between the look at the clock and the one at the base.
+  return Math.max(0, (user + system) / 1000 - (cpuBase[0] ?? 0));
 }
 
 /**
