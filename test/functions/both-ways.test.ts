@@ -37,6 +37,7 @@ const go = goModule();
 const languages = new Map<string, string | undefined>([
   ["C", join(root, "examples/functions/words.wasm")],
   ["Rust", join(root, "guests/rust/words.wasm")],
+  ["AssemblyScript", join(root, "guests/assemblyscript/words.wasm")],
   ["Go", go],
 ]);
 

@@ -2,10 +2,10 @@
 # Rebuilds the guests beside their sources, byte for byte. `--check` compares with what is committed instead.
 # It installs nothing; it needs Debian 12's clang lld wasi-libc libclang-rt-14-dev-wasm32 for those in C, and for the others
 # what examples/letterflow/guests/build.sh names: Go 1.26.8, Debian's rustc 1.63 with libstd-rust-dev-wasm32, ziglang 0.15.2 from
-# PyPI (PYTHON names the interpreter that has it) and llvm-objcopy-14. `build.sh c [--check]` does those in C alone.
+# PyPI (PYTHON names the interpreter that has it), llvm-objcopy-14, and AssemblyScript 0.28.20 from npm (ASC names its compiler). `build.sh c [--check]` does those in C alone.
 set -euo pipefail
 cd "$(dirname "$0")"
-GO=${GO:-go} RUSTC=${RUSTC:-/usr/bin/rustc} PYTHON=${PYTHON:-python3} OBJCOPY=${OBJCOPY:-llvm-objcopy-14}
+GO=${GO:-go} RUSTC=${RUSTC:-/usr/bin/rustc} PYTHON=${PYTHON:-python3} OBJCOPY=${OBJCOPY:-llvm-objcopy-14} ASC=${ASC:-asc}
 only=all
 if [ "${1:-}" = c ]; then
   only=c
@@ -36,6 +36,8 @@ done
 (cd ../../guests/rust && "$RUSTC" --edition 2021 --target wasm32-wasi -C opt-level=s -C lto=fat -C codegen-units=1 -C panic=abort \
   -C strip=debuginfo -o "$to/out.wasm" words.rs)
 finish ../../guests/rust/words.wasm
+(cd ../../guests/assemblyscript && "$ASC" words.ts -o "$to/out.wasm" -O --exportStart _start --use abort=atalanta/aborted)
+finish ../../guests/assemblyscript/words.wasm
 "$PYTHON" -m ziglang build-exe zig/tried.zig -target wasm32-wasi -O ReleaseSafe -fno-strip -femit-bin="$to/out.wasm"
 "$OBJCOPY" --strip-debug "$to/out.wasm"
 finish zig/tried.wasm
