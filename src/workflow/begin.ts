@@ -93,10 +93,9 @@ function notGiven(word: string, name: string, how: string): Failure {
  * is not passed by in silence.
  */
 function freeName(journal: Journal, metadata: Bundle["workflow"]["metadata"]): string {
-  const runs = new Map(journal.list().map((run) => [run.name, run]));
   const { name } = metadata;
   if (name !== undefined) {
-    const before = runs.get(name);
+    const before = journal.find(name);
     if (!before) return name;
     if (before.finishedAt === undefined) {
       throw new Failure(
@@ -113,7 +112,7 @@ function freeName(journal: Journal, metadata: Bundle["workflow"]["metadata"]): s
   const stem = name === undefined ? (metadata.generateName ?? "workflow-") : `${name}-`;
   for (;;) {
     const candidate = stem + fiveLetters();
-    if (!runs.has(candidate)) return candidate;
+    if (!journal.find(candidate)) return candidate;
   }
 }
 

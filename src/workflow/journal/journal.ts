@@ -84,17 +84,23 @@ class DatabaseJournal implements Journal {
   }
 
   list(): readonly RunSummary[] {
-    const rows = this.#database.all(
-      `SELECT name, uid, phase, message, startedAt, finishedAt, suspended, done, total
-       FROM run ORDER BY startedAt DESC, id DESC`,
-    );
-    return rows.map((row) => ({
+    const rows = this.#database.all(`SELECT ${listed} FROM run ORDER BY startedAt DESC, id DESC`);
+    return rows.map((row) => this.#listed(row));
+  }
+
+  find(name: string): RunSummary | undefined {
+    const [row] = this.#database.all(`SELECT ${listed} FROM run WHERE name = ?`, name);
+    return row && this.#listed(row);
+  }
+
+  #listed(row: Row): RunSummary {
+    return {
       name: text(row["name"]),
       uid: text(row["uid"]),
       startedAt: integer(row["startedAt"]),
       ...summary(row),
       live: row["finishedAt"] === null && LockFile.isTaken(this.#lockPath(text(row["uid"]))),
-    }));
+    };
   }
 
   read(name: string): Recorded {
@@ -221,6 +227,9 @@ class DatabaseJournal implements Journal {
     });
   }
 }
+
+/** Columns of the list. */
+const listed = "name, uid, phase, message, startedAt, finishedAt, suspended, done, total";
 
 function summary(row: Row): Summary {
   const { message, finishedAt } = row;

@@ -21,6 +21,8 @@ export interface Journal extends Disposable {
   claim(name: string): Claim;
   /** Newest first. */
   list(): readonly RunSummary[];
+  /** The run of this name, if there is one. */
+  find(name: string): RunSummary | undefined;
   read(name: string): Recorded;
   /** Leaves word for the process that runs it, or for the next one that takes it up. */
   request(name: string, requested: Requested): void;
