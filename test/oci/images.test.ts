@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -696,6 +697,8 @@ describe("The cache", () => {
     await blobAsked;
     killed.kill("SIGKILL");
     await once(killed, "exit");
+    // The registry sees that its asker has gone a moment after it has.
+    while (!server.seen.some(({ url }) => url.includes("/blobs/"))) await sleep(10);
     const before = server.seen.length;
     const both = [start(), start()];
     const sizes = await Promise.all(
